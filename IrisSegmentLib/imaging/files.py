@@ -1,0 +1,226 @@
+"""Scans and segmentations from files and back, by SimpleITK. A file appears whole or not at all."""
+
+from __future__ import annotations
+
+import colorsys
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from ..errors import IrisError
+from .volume import Segment, Segmentation, Volume
+
+_LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+EXTENSIONS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+def stem_of(path: Path) -> str:
+    """The file's name without its (possibly double) extension: ``scan.nii.gz`` is ``scan``."""
+    name = Path(path).name
+    for extension in EXTENSIONS:
+        if name.lower().endswith(extension):
+            return name[: -len(extension)]
+    return Path(path).stem
+
+
+def read_volume(path: str | Path) -> Volume:
+    """Read one scan.
+
+    :raises IrisError: when the file is missing, unreadable, or not one 3D scan of single numbers.
+    """
+    path = Path(path)
+    image = _read(path)
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise IrisError(f"'{path.name}' has several values per voxel (color or vectors); choose one channel of it.")
+    return Volume(_to_ijk(image), _affine(image), stem_of(path))
+
+
+def write_volume(volume: Volume, path: str | Path) -> None:
+    """Write one scan; the format follows the file's extension."""
+    _write(_to_image(volume.array, volume.affine), Path(path))
+
+
+def read_segmentation(path: str | Path, labels: Mapping[int, str] | None = None) -> Segmentation:
+    """Read a segmentation with its names, colors and terminology where the file has them.
+
+    :param labels: names by label value for a plain label map; only these labels become segments. Default: every
+        label that occurs, named ``Segment_N``.
+    :raises IrisError: when the file is missing or unreadable, is not a label map, or holds no segment.
+    """
+    path = Path(path)
+    image = _read(path)
+    layers = sitk.GetArrayFromImage(image)
+    if layers.ndim == 3:
+        layers = layers[..., None]
+    layers = np.ascontiguousarray(layers.transpose(3, 2, 1, 0))
+    if not np.issubdtype(layers.dtype, np.integer):
+        if not np.array_equal(layers, np.rint(layers)):
+            raise IrisError(f"'{path.name}' is not a segmentation: it holds values that are not whole numbers.")
+        layers = np.rint(layers)
+    if layers.min() < 0 or layers.max() > 65535:
+        raise IrisError(f"'{path.name}' is not a segmentation: its values are outside 0 to 65535.")
+    layers = layers.astype(np.uint8 if layers.max() < 256 else np.uint16)
+    segments = _segments_of_header(image) or _segments_of_labels(layers, labels)
+    if labels is not None:
+        segments = tuple(s for s in segments if s.label in labels)
+    if not segments:
+        raise IrisError(f"The segmentation '{path.name}' is empty; draw at least one segment in it.")
+    return Segmentation(layers, _affine(image), segments, stem_of(path))
+
+
+def write_segmentation(segmentation: Segmentation, path: str | Path) -> None:
+    """Write a segmentation. ``.seg.nrrd`` keeps names, colors, terminology and overlaps; ``.nrrd`` and NIfTI hold one
+    layer of labels.
+
+    :raises IrisError: when segments overlap and the format has one layer only.
+    """
+    path = Path(path)
+    layers = segmentation.layers
+    if path.name.lower().endswith(".seg.nrrd"):
+        if len(layers) == 1:
+            image = _to_image(layers[0], segmentation.affine)
+        else:
+            vector = np.ascontiguousarray(layers.transpose(3, 2, 1, 0))
+            image = sitk.GetImageFromArray(vector, isVector=True)
+            _set_geometry(image, segmentation.affine)
+        _set_header(image, segmentation)
+    elif len(layers) > 1:
+        raise IrisError(f"Segments of '{segmentation.name}' overlap, which '{path.name}' cannot hold; use .seg.nrrd.")
+    else:
+        image = _to_image(layers[0], segmentation.affine)
+    _write(image, path)
+
+
+def default_color(index: int) -> tuple[float, float, float]:
+    """A color that differs from its neighbors in the list: hues a golden angle apart."""
+    return tuple(round(c, 4) for c in colorsys.hsv_to_rgb((0.02 + 0.61803 * index) % 1.0, 0.65, 0.9))  # type: ignore
+
+
+def _read(path: Path) -> sitk.Image:
+    if not path.exists():
+        raise IrisError(f"There is no file '{path}'; check its name and folder.")
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise IrisError(f"'{path}' could not be read as an image; it may be damaged or of an unknown format.") from error
+    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
+        image = image[:, :, :, 0]
+    if image.GetDimension() != 3:
+        raise IrisError(f"'{path.name}' has {image.GetDimension()} dimensions; choose one 3D frame of it.")
+    return image
+
+
+def _write(image: sitk.Image, path: Path) -> None:
+    """Write beside, then rename, so that a reader never sees half a file."""
+    extension = path.name[len(stem_of(path)) :].lower()
+    if extension not in EXTENSIONS:
+        raise IrisError(f"'{path.name}' has an unknown image extension; use one of {', '.join(EXTENSIONS)}.")
+    if not path.parent.is_dir():
+        raise IrisError(f"The folder '{path.parent}' does not exist; make it first.")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".iris-", suffix=extension)
+        os.close(handle)
+    except OSError as error:
+        raise IrisError(f"The folder '{path.parent}' cannot be written to ({error.strerror}).") from error
+    try:
+        sitk.WriteImage(image, temporary, useCompression=True)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        raise IrisError(f"'{path}' could not be written; is the disk full or the file in use?") from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _to_ijk(image: sitk.Image) -> NDArray:
+    return sitk.GetArrayFromImage(image).transpose(2, 1, 0)
+
+
+def _affine(image: sitk.Image) -> NDArray[np.float64]:
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return _LPS_RAS @ affine
+
+
+def _to_image(array: NDArray, affine: NDArray[np.float64]) -> sitk.Image:
+    if array.dtype == np.bool_ or array.dtype == np.float16:
+        array = array.astype(np.uint8 if array.dtype == np.bool_ else np.float32)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
+    _set_geometry(image, affine)
+    return image
+
+
+def _set_geometry(image: sitk.Image, affine: NDArray[np.float64]) -> None:
+    lps = _LPS_RAS @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+
+
+def _segments_of_labels(layers: NDArray, labels: Mapping[int, str] | None) -> tuple[Segment, ...]:
+    if len(layers) != 1:
+        raise IrisError("A file with several layers but no segment names is not a segmentation this program can read.")
+    present = [int(v) for v in np.flatnonzero(np.bincount(layers[0].ravel())) if v > 0]
+    values = present if labels is None else [v for v in labels if v in present]
+    names = labels or {}
+    return tuple(
+        Segment(names.get(v, f"Segment_{v}"), default_color(n), label=v) for n, v in enumerate(values)
+    )
+
+
+def _segments_of_header(image: sitk.Image) -> tuple[Segment, ...]:
+    """Segments as Slicer writes them into a .seg.nrrd header (Segment0_Name, Segment0_Color, ...)."""
+    found: list[Segment] = []
+    keys = set(image.GetMetaDataKeys())
+    numbers = sorted(int(m.group(1)) for k in keys if (m := re.fullmatch(r"Segment(\d+)_ID", k)))
+    for number in numbers:
+        def field(name: str, default: str, number: int = number) -> str:
+            key = f"Segment{number}_{name}"
+            return image.GetMetaData(key) if key in keys else default
+
+        tags = dict(t.split(":", 1) for t in field("Tags", "").split("|") if ":" in t)
+        try:
+            color = tuple(min(max(float(c), 0.0), 1.0) for c in field("Color", "0.5 0.5 0.5").split())
+            layer, label = int(field("Layer", "0")), int(field("LabelValue", "1"))
+        except ValueError as error:
+            raise IrisError("A segment in the file's header has a color or label that is not a number.") from error
+        if len(color) != 3 or not 0 <= layer < image.GetNumberOfComponentsPerPixel():
+            raise IrisError("A segment in the file's header names a color or layer that the file does not have.")
+        found.append(Segment(field("Name", f"Segment_{number}"), color, tags.get("TerminologyEntry", ""), layer, label))
+    return tuple(found)
+
+
+def _set_header(image: sitk.Image, segmentation: Segmentation) -> None:
+    image.SetMetaData("Segmentation_MasterRepresentation", "Binary labelmap")
+    image.SetMetaData("Segmentation_ContainedRepresentationNames", "Binary labelmap|")
+    image.SetMetaData("Segmentation_ReferenceImageExtentOffset", "0 0 0")
+    for number, segment in enumerate(segmentation.segments):
+        where = np.nonzero(segmentation.layers[segment.layer] == segment.label)
+        extent = [v for axis in where for v in (int(axis.min()), int(axis.max()))] if len(where[0]) else [0, -1] * 3
+        values = {
+            "ID": f"Segment_{number + 1}",
+            "Name": segment.name,
+            "NameAutoGenerated": "0",
+            "Color": " ".join(f"{c:g}" for c in segment.color),
+            "ColorAutoGenerated": "0",
+            "Layer": str(segment.layer),
+            "LabelValue": str(segment.label),
+            "Extent": " ".join(map(str, extent)),
+            "Tags": f"TerminologyEntry:{segment.terminology}|" if segment.terminology else "|",
+        }
+        for key, value in values.items():
+            image.SetMetaData(f"Segment{number}_{key}", value)

@@ -1,0 +1,146 @@
+"""A scan and its segmentation as plain values: the array, where it lies in the patient, and its name travel together.
+
+Arrays are in index order (I, J, K), the order of nibabel and TorchIO; SimpleITK and Slicer give (K, J, I), and are
+transposed at the door. An affine maps an index (i, j, k, 1) to millimetres in RAS (right, anterior, superior).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import IrisError
+
+
+def spacing_of(affine: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Voxel size along I, J, K in mm: the lengths of the affine's columns."""
+    return tuple(float(s) for s in np.linalg.norm(affine[:3, :3], axis=0))  # type: ignore[return-value]
+
+
+def checked_affine(affine: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+    """The affine as float64 (4, 4).
+
+    :raises IrisError: when it is not finite, has an axis of no length, or its axes are sheared by more than a
+        tenth of a degree per axis pair (a tilted gantry): the grid of such a scan is not a box.
+    """
+    affine = np.array(affine, dtype=np.float64)
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        raise IrisError(f"'{name}' has no usable position in space: its header holds values that are not numbers.")
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if (lengths < 1e-6).any():
+        raise IrisError(f"'{name}' has a voxel size of zero; correct its spacing and try again.")
+    axes = affine[:3, :3] / lengths
+    shear = np.abs(axes.T @ axes - np.eye(3)).max()
+    if shear > 2e-3:
+        raise IrisError(f"The axes of '{name}' are not at right angles; resample it to a straight grid first.")
+    return affine
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A scan.
+
+    :param array: (I, J, K), any real number type.
+    :param affine: (4, 4), index to RAS in mm.
+    :param name: what a person calls it.
+
+    Example::
+
+        volume = read_volume("scan.nii.gz")
+        volume.shape, volume.spacing     # ((35, 51, 35), (1.0, 1.0, 1.0))
+    """
+
+    array: NDArray
+    affine: NDArray[np.float64]
+    name: str = "volume"
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 3 or 0 in self.array.shape:
+            raise IrisError(
+                f"'{self.name}' is not a single 3D scan: its shape is {tuple(self.array.shape)}; "
+                "choose one frame or one channel of it."
+            )
+        object.__setattr__(self, "affine", checked_affine(self.affine, self.name))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.array.shape  # type: ignore[return-value]
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size along I, J, K in mm."""
+        return spacing_of(self.affine)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One class of a segmentation: its words, its color, and where its voxels are kept.
+
+    :param color: red, green, blue in 0..1.
+    :param terminology: Slicer's serialised terminology entry, or empty.
+    :param layer, label: the voxels are those where ``layers[layer] == label``.
+    """
+
+    name: str
+    color: tuple[float, float, float]
+    terminology: str = ""
+    layer: int = 0
+    label: int = 1
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Segments over a grid. Segments that overlap lie in different layers, as in a ``.seg.nrrd`` file.
+
+    :param layers: (L, I, J, K), unsigned integers.
+    :param affine: (4, 4), index to RAS in mm.
+    """
+
+    layers: NDArray
+    affine: NDArray[np.float64]
+    segments: tuple[Segment, ...]
+    name: str = "segmentation"
+
+    def __post_init__(self) -> None:
+        if self.layers.ndim != 4:
+            raise IrisError(f"The segmentation '{self.name}' is not a 3D segmentation.")
+        object.__setattr__(self, "affine", checked_affine(self.affine, self.name))
+        object.__setattr__(self, "segments", tuple(self.segments))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.layers.shape[1:]  # type: ignore[return-value]
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size along I, J, K in mm."""
+        return spacing_of(self.affine)
+
+    def mask(self, index: int) -> NDArray[np.bool_]:
+        """The voxels (I, J, K) of one segment."""
+        segment = self.segments[index]
+        return self.layers[segment.layer] == segment.label
+
+    def only(self, indices: Iterable[int]) -> Segmentation:
+        """The same voxels, with only the segments named by their place in ``segments``."""
+        return replace(self, segments=tuple(self.segments[i] for i in indices))
+
+    def volumes_ml(self) -> tuple[float, ...]:
+        """Volume of each segment in mL."""
+        voxel_ml = abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+        counts = [np.bincount(layer.ravel()) for layer in self.layers]
+        return tuple(
+            float(counts[s.layer][s.label]) * voxel_ml if s.label < len(counts[s.layer]) else 0.0
+            for s in self.segments
+        )
+
+
+def same_grid(a: Volume | Segmentation, b: Volume | Segmentation, tolerance_mm: float = 1e-2) -> bool:
+    """Whether two images share their voxels: the same shape, corners apart by less than ``tolerance_mm``."""
+    if a.shape != b.shape:
+        return False
+    corners = np.array([[i, j, k, 1] for i in (0, a.shape[0]) for j in (0, a.shape[1]) for k in (0, a.shape[2])])
+    return bool(np.abs(corners @ (a.affine - b.affine).T).max() < tolerance_mm)
