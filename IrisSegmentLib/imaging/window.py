@@ -1,0 +1,204 @@
+"""The network's view of a scan: a grid of equal steps over all of it (coarse) or around a place (fine), and the way back.
+
+A window lives in the canonical orientation and measures in millimetres from the scan's first voxel; direction and
+origin of the header never enter. Sampling is linear and separable: one small matrix per axis, whose rows widen into a
+triangle filter when the window is coarser than the scan, so that thin things fade rather than vanish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .intensity import Intensity
+from .orientation import Orientation
+from .volume import Segmentation, Volume
+
+PREPROCESSING = 1  # raise when anything here changes what the network sees: presets and caches carry it
+MULTIPLE = 16  # the network's deepest stride
+SMALLEST = 32  # cells per axis: the deepest level keeps two
+SLAB = 32_000_000  # numbers held at once when a large scan is sampled or a result is pasted
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box in mm from the center of a scan's first canonical voxel, along R, A, S."""
+
+    low: tuple[float, float, float]
+    high: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A grid of cells over one scan.
+
+    :param scan_shape: voxels of the scan along R, A, S; ``scan_spacing`` their size in mm.
+    :param origin: center of the first cell in mm; ``step`` the size of a cell in mm, the same along every axis.
+    :param shape: cells (D, H, W) along R, A, S; multiples of 16.
+
+    Example::
+
+        window = Window.whole_scan(volume, cells=64)
+        image = window.sample_image(volume)                        # (1, 1, D, H, W)
+        labels = window.paste(network.segment(image, embeddings))  # (I, J, K) on the volume's own voxels
+    """
+
+    orientation: Orientation
+    scan_shape: tuple[int, int, int]
+    scan_spacing: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    step: float
+    shape: tuple[int, int, int]
+
+    @classmethod
+    def whole_scan(cls, scan: Volume | Segmentation, cells: int = 64) -> Window:
+        """The whole scan, with ``cells`` cells along its longest side."""
+        _, shape, spacing = _canonical_grid(scan)
+        box = Box(
+            tuple(-s / 2 for s in spacing),  # type: ignore[arg-type]
+            tuple(s * (n - 0.5) for s, n in zip(spacing, shape, strict=True)),  # type: ignore[arg-type]
+        )
+        return cls.over(scan, box, cells)
+
+    @classmethod
+    def over(cls, scan: Volume | Segmentation, box: Box, cells: int = 64) -> Window:
+        """The box, with ``cells`` cells along its longest side; no finer than half the scan's finest voxel."""
+        orientation, shape, spacing = _canonical_grid(scan)
+        low, high = np.array(box.low), np.array(box.high)
+        step = float(f"{max((high - low).max() / cells, min(spacing) / 2):.6g}")
+        grid = [max(SMALLEST, MULTIPLE * int(np.ceil(n / MULTIPLE - 1e-6))) for n in (high - low) / step]
+        origin = (low + high) / 2 - (np.array(grid) - 1) / 2 * step
+        return cls(orientation, shape, spacing, tuple(origin.tolist()), step, tuple(grid))  # type: ignore[arg-type]
+
+    def box_of(self, mask: Tensor, margin: float = 1.3) -> Box | None:
+        """Box in mm around the cells of ``mask`` (D, H, W), ``margin`` times as wide, or None when there are none."""
+        found = [torch.nonzero(mask.flatten(1).any(1) if n == 0 else mask.movedim(n, 0).flatten(1).any(1)).flatten()
+                 for n in range(3)]
+        if any(len(f) == 0 for f in found):
+            return None
+        low = [o + self.step * (float(f[0]) - 0.5) for o, f in zip(self.origin, found, strict=True)]
+        high = [o + self.step * (float(f[-1]) + 0.5) for o, f in zip(self.origin, found, strict=True)]
+        return _widened(low, high, margin)
+
+    def sample_image(self, volume: Volume, intensity: Intensity | None = None) -> Tensor:
+        """The scan's intensities, normalized, at the window's cells: (1, 1, D, H, W). Outside the scan: its lowest."""
+        canonical = self.orientation.to_canonical(volume.array)
+        intensity = intensity or Intensity.of(canonical)
+        sampled = self._sample(canonical, lambda slab: intensity.apply(slab) - np.float32(intensity.background))
+        return (sampled + intensity.background)[None, None]
+
+    def sample_masks(self, segmentation: Segmentation) -> Tensor:
+        """How much of each cell each segment fills, 0 to 1: (K, D, H, W)."""
+        layers = [self.orientation.to_canonical(layer) for layer in segmentation.layers]
+        return torch.stack([
+            self._sample(layers[s.layer], lambda slab, label=s.label: (slab == label).astype(np.float32))
+            for s in segmentation.segments
+        ])
+
+    def paste(self, logits: Tensor, threshold: float = 0.0) -> NDArray[np.uint8]:
+        """Labels (I, J, K) on the scan's own voxels: 0 where no class passes ``threshold``, else 1 + the likeliest
+        class of ``logits`` (K, D, H, W). Voxels whose center lies outside the window stay 0.
+
+        :raises ValueError: for more than 255 classes.
+        """
+        classes = len(logits)
+        if classes > 255:
+            raise ValueError("a label map of one byte holds 255 classes")
+        labels = np.zeros(self.scan_shape, dtype=np.uint8)
+        reach = [self._covered(n) for n in range(3)]
+        inside = [r.stop - r.start for r in reach]
+        if min(inside) > 0:
+            to_scan = [self._weights_to_scan(n, reach[n]) for n in range(3)]
+            plane = torch.einsum("kdhw,bh,cw->kdbc", logits.float(), to_scan[1], to_scan[2])
+            rows = max(1, SLAB // max(1, classes * inside[1] * inside[2]))
+            for start in range(0, inside[0], rows):
+                stop = min(start + rows, inside[0])
+                slab = torch.einsum("ad,kdbc->kabc", to_scan[0][start:stop], plane)
+                best, index = slab.max(0)
+                block = torch.where(best > threshold, index + 1, 0).to(torch.uint8).numpy()
+                labels[reach[0].start + start : reach[0].start + stop, reach[1], reach[2]] = block
+        return np.ascontiguousarray(self.orientation.from_canonical(labels))
+
+    def _sample(self, canonical: NDArray, prepare) -> Tensor:  # type: ignore[no-untyped-def]
+        """Contract the axes one after the other, first in slabs so that a large scan never is one float array."""
+        weights, spans = zip(*(self._weights_from_scan(n) for n in range(3)), strict=True)
+        part = canonical[tuple(spans)]
+        rows = max(1, SLAB // max(1, part.shape[1] * part.shape[2]))
+        out = torch.zeros(self.shape[0], self.shape[1], self.shape[2])
+        for start in range(0, part.shape[0], rows):
+            slab = torch.from_numpy(np.ascontiguousarray(prepare(part[start : start + rows])))
+            slab = torch.matmul(slab, weights[2].T)
+            slab = torch.matmul(weights[1], slab)
+            out += torch.einsum("da,ahw->dhw", weights[0][:, start : start + rows], slab)
+        return out
+
+    def _weights_from_scan(self, axis: int) -> tuple[Tensor, slice]:
+        """Matrix (cells, voxels) of one axis, and the voxels it reads. Voxels beyond the scan weigh nothing but
+        count, so that what lies outside fades to the background."""
+        voxel, count = self.scan_spacing[axis], self.scan_shape[axis]
+        centers = (self.origin[axis] + self.step * np.arange(self.shape[axis])) / voxel
+        width = max(1.0, self.step / voxel)
+        first = max(0, int(np.floor(centers[0] - width)))
+        last = min(count, int(np.ceil(centers[-1] + width)) + 1)
+        span = slice(min(first, count), max(last, min(first, count)))
+        reach = int(np.ceil(width)) + 1
+        around = np.rint(centers)[:, None] + np.arange(-reach, reach + 1)
+        total = np.clip(1 - np.abs(around - centers[:, None]) / width, 0, None).sum(1, keepdims=True)
+        voxels = np.arange(span.start, span.stop)
+        weights = np.clip(1 - np.abs(voxels[None] - centers[:, None]) / width, 0, None) / total
+        return torch.from_numpy(weights.astype(np.float32)), span
+
+    def _covered(self, axis: int) -> slice:
+        """The scan's voxels whose centers lie within the window's cells."""
+        low = self.origin[axis] - self.step / 2
+        high = low + self.step * self.shape[axis]
+        voxel, count = self.scan_spacing[axis], self.scan_shape[axis]
+        start = min(max(0, int(np.ceil(low / voxel - 1e-6))), count)
+        return slice(start, max(start, min(count, int(np.floor(high / voxel + 1e-6)) + 1)))
+
+    def _weights_to_scan(self, axis: int, reach: slice) -> Tensor:
+        """Matrix (voxels, cells) of linear interpolation; the outermost half cell takes the outermost cell's value."""
+        places = (np.arange(reach.start, reach.stop) * self.scan_spacing[axis] - self.origin[axis]) / self.step
+        places = places.clip(0, self.shape[axis] - 1)
+        cells = np.arange(self.shape[axis])
+        return torch.from_numpy(np.clip(1 - np.abs(places[:, None] - cells[None]), 0, None).astype(np.float32))
+
+
+def box_of_segments(segmentation: Segmentation, margin: float = 1.3) -> Box | None:
+    """Box in mm around all voxels of all segments, ``margin`` times as wide, or None when all are empty."""
+    orientation, _, spacing = _canonical_grid(segmentation)
+    filled = np.zeros(segmentation.shape, dtype=bool)
+    for layer in range(len(segmentation.layers)):
+        labels = [s.label for s in segmentation.segments if s.layer == layer]
+        filled |= np.isin(segmentation.layers[layer], labels)
+    canonical = orientation.to_canonical(filled)
+    low, high = [], []
+    for axis in range(3):
+        found = np.flatnonzero(canonical.any(tuple(n for n in range(3) if n != axis)))
+        if len(found) == 0:
+            return None
+        low.append((found[0] - 0.5) * spacing[axis])
+        high.append((found[-1] + 0.5) * spacing[axis])
+    return _widened(low, high, margin)
+
+
+def _widened(low: Sequence[float], high: Sequence[float], margin: float) -> Box:
+    center = (np.array(low) + np.array(high)) / 2
+    half = (np.array(high) - np.array(low)) / 2 * margin
+    return Box(tuple((center - half).tolist()), tuple((center + half).tolist()))  # type: ignore[arg-type]
+
+
+def _canonical_grid(
+    scan: Volume | Segmentation,
+) -> tuple[Orientation, tuple[int, int, int], tuple[float, float, float]]:
+    """Orientation, shape and spacing along R, A, S. Spacing keeps six digits: a header that was rotated carries
+    rounding errors, and the same scan must give the same voxels."""
+    orientation = Orientation.of(scan.affine)
+    shape = tuple(scan.shape[n] for n in orientation.order)
+    spacing = tuple(float(f"{scan.spacing[n]:.6g}") for n in orientation.order)
+    return orientation, shape, spacing  # type: ignore[return-value]
