@@ -71,7 +71,7 @@ class Window:
         orientation, shape, spacing = _canonical_grid(scan)
         low, high = np.array(box.low), np.array(box.high)
         step = float(f"{max((high - low).max() / cells, min(spacing) / 2):.6g}")
-        grid = [max(SMALLEST, MULTIPLE * int(np.ceil(n / MULTIPLE - 1e-6))) for n in (high - low) / step]
+        grid = [max(SMALLEST, MULTIPLE * int(np.ceil(n / MULTIPLE - 1e-3))) for n in (high - low) / step]
         origin = (low + high) / 2 - (np.array(grid) - 1) / 2 * step
         return cls(orientation, shape, spacing, tuple(origin.tolist()), step, tuple(grid))  # type: ignore[arg-type]
 

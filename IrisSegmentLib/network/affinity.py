@@ -1,0 +1,52 @@
+"""Dense affinity: each cell of the target looks up the reference cells that resemble it and brings their mask over.
+
+A reference keeps one key per stride-8 cell, shared by all classes, and per class how much of each of the cell's
+2x2x2 parts the mask fills. Keys of several references are simply joined.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .blocks import cells, shuffle, uncells, unshuffle, upsample
+
+STRIDE = 8
+
+
+class Affinity(nn.Module):
+    """
+    :param middle, deep: widths of the encoder's stride-8 and stride-16 features.
+    :param length: numbers per key.
+    """
+
+    def __init__(self, middle: int, deep: int, length: int) -> None:
+        super().__init__()
+        self.middle = nn.Linear(middle, length)
+        self.deep = nn.Conv3d(deep, length, 1, bias=False)
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
+
+    def keys(self, middle: Tensor, deep: Tensor) -> Tensor:
+        """Keys of length one (B, N, E) from stride-8 features (B, C, d, h, w) and stride-16 features."""
+        key = self.middle(cells(middle)) + cells(upsample(self.deep(deep), middle.shape[2:]))
+        return F.normalize(key.float(), dim=-1)
+
+    @staticmethod
+    def values(masks: Tensor) -> Tensor:
+        """(B, K, D, H, W) to (B, K, N, 8): the filled share of each part of each stride-8 cell."""
+        b, k = masks.shape[:2]
+        parts = F.avg_pool3d(masks.float(), STRIDE // 2)
+        return cells(unshuffle(parts.flatten(0, 1)[:, None], 2)).unflatten(0, (b, k))
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, size: tuple[int, ...]) -> Tensor:
+        """The reference's masks on the target's cells at stride 4: (B, K, 2d, 2h, 2w) in 0..1.
+
+        :param queries: the target's keys (B, M, E), cells of ``size`` (d, h, w); keys (B, N, E); values (B, K, N, 8).
+        """
+        weights = (self.log_sharpness.exp() * queries @ keys.transpose(1, 2)).softmax(-1)
+        b, k, n, parts = values.shape
+        carried = weights @ values.permute(0, 2, 1, 3).reshape(b, n, k * parts)
+        return shuffle(uncells(carried, size), 2)

@@ -1,0 +1,140 @@
+"""The pieces that every part of the network is made of: convolution blocks, attention, and the cells of a feature map."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+EPS = 1e-4  # of the instance norms, as the authors' code has it
+
+
+def norm_act(x: Tensor) -> Tensor:
+    """Instance norm without weights, then ReLU. Written as a group norm of one channel a group, which is the same and
+    has a fast kernel for channels-last tensors."""
+    return F.relu(F.group_norm(x, x.shape[1], eps=EPS))
+
+
+class Conv(nn.Conv3d):
+    """Pre-activated convolution without bias: norm, ReLU, convolve."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3) -> None:
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(norm_act(x))
+
+
+class Residual(nn.Module):
+    """Two pre-activated convolutions and a shortcut, which is a convolution only where channels change."""
+
+    def __init__(self, inputs: int, outputs: int, shortcut: int) -> None:
+        super().__init__()
+        self.conv1 = Conv(inputs, outputs)
+        self.conv2 = Conv(outputs, outputs)
+        self.shortcut = Conv(inputs, outputs, shortcut) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv2(self.conv1(x)) + self.shortcut(x)
+
+
+def upsample(x: Tensor, size: torch.Size | tuple[int, ...], align_corners: bool = False) -> Tensor:
+    """Trilinear, to a spatial size."""
+    return F.interpolate(x, size=tuple(size), mode="trilinear", align_corners=align_corners)
+
+
+def unshuffle(x: Tensor, factor: int) -> Tensor:
+    """(B, C, D, H, W) to (B, C*factor**3, D/factor, ...): each cell keeps its voxels as channels, in D, H, W order."""
+    b, c, d, h, w = x.shape
+    f = factor
+    x = x.reshape(b, c, d // f, f, h // f, f, w // f, f).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    return x.reshape(b, c * f**3, d // f, h // f, w // f)
+
+
+def shuffle(x: Tensor, factor: int) -> Tensor:
+    """The inverse of `unshuffle`."""
+    b, c, d, h, w = x.shape
+    f = factor
+    x = x.reshape(b, c // f**3, f, f, f, d, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return x.reshape(b, c // f**3, d * f, h * f, w * f)
+
+
+def cells(x: Tensor) -> Tensor:
+    """(B, C, d, h, w) as a sequence (B, d*h*w, C)."""
+    return x.flatten(2).transpose(1, 2)
+
+
+def uncells(x: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
+    """The inverse of `cells`."""
+    return x.transpose(1, 2).reshape(x.shape[0], x.shape[2], *size)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with heads of 32 numbers. Its parameters are laid out as `torch.nn.MultiheadAttention`'s."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = max(1, width // 32)
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+
+    def forward(self, queries: Tensor, context: Tensor) -> Tensor:
+        """``queries`` (B, Q, C) look at ``context`` (B, N, C); gives (B, Q, C)."""
+        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        q, k, v = (
+            F.linear(x, w, b).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for x, w, b in zip((queries, context, context), weights, biases, strict=True)
+        )
+        return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class SelfAttention(nn.Module):
+    """Pre-normed self-attention, added to its input."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attention = Attention(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.norm(x)
+        return x + self.attention(normed, normed)
+
+
+class CrossAttention(nn.Module):
+    """Pre-normed attention of one sequence to another, added to the first."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm_queries = nn.LayerNorm(width)
+        self.norm_context = nn.LayerNorm(width)
+        self.attention = Attention(width)
+
+    def forward(self, queries: Tensor, context: Tensor) -> Tensor:
+        return queries + self.attention(self.norm_queries(queries), self.norm_context(context))
+
+
+class FeedForward(nn.Module):
+    """Pre-normed two-layer perceptron, four times as wide inside, added to its input."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.layers = Perceptron(width, 4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(self.norm(x))
+
+
+class Perceptron(nn.Module):
+    """Linear, GELU, linear."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(inputs, hidden)
+        self.fc2 = nn.Linear(hidden, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))

@@ -1,0 +1,59 @@
+"""One network, four sizes. A configuration is a set of switches; every number of the paper is one of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """
+    :param channels: of the encoder's levels, shallow to deep; each level halves the grid.
+    :param blocks: residual blocks of each level after the first.
+    :param stem_stride: 1, the first level keeps every voxel; 2, eight voxels become eight channels and nothing is
+        lost, and no full-resolution feature map is ever made.
+    :param stages: how many of the deepest decoder scales meet the task embedding (Eq. 5).
+    :param tokens: learned query tokens per scale, m of the paper; the foreground token joins them.
+    :param attention_blocks: blocks of the task encoder and of the fusion at each scale.
+    :param mask_fusion: ``"linear"``, Eq. 3 and 4 as the paper writes them, in their exact low-resolution form;
+        ``"published"``, the authors' released form with norm, ReLU, a 3x3x3 convolution and a positional map.
+    :param shortcut: kernel of the residual shortcut where channels change.
+    :param narrow: halve the deep features by a 1x1x1 convolution before they are up-sampled.
+    :param position: add the place within the window to the two deepest levels.
+    :param affinity: length of the keys of the dense affinity to the reference; 0 for none.
+    :param bank: rows of the class memory bank.
+    """
+
+    name: str
+    channels: tuple[int, ...]
+    blocks: tuple[int, ...]
+    stem_stride: int = 1
+    stages: int = 3
+    tokens: int = 10
+    attention_blocks: int = 2
+    mask_fusion: str = "linear"
+    shortcut: int = 3
+    narrow: bool = False
+    position: bool = False
+    affinity: int = 0
+    bank: int = 0
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, object]) -> NetworkConfig:
+        """:raises ValueError: for a field that this version does not know."""
+        unknown = set(values) - set(cls.__dataclass_fields__)
+        if unknown:
+            raise ValueError(f"unknown fields of a network configuration: {', '.join(sorted(unknown))}")
+        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**lists)  # type: ignore[arg-type]
+
+
+_LEAN = dict(stem_stride=2, stages=2, attention_blocks=1, shortcut=1, narrow=True, position=True, affinity=64)
+
+CONFIGS: dict[str, NetworkConfig] = {
+    "small": NetworkConfig("small", (32, 48, 96, 192), (1, 1, 1), **_LEAN),  # type: ignore[arg-type]
+    "tiny": NetworkConfig("tiny", (8, 16, 32, 32), (1, 1, 1), **_LEAN),  # type: ignore[arg-type]
+}

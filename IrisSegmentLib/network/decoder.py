@@ -1,0 +1,130 @@
+"""The mask decoder: target features meet the tokens of all classes (Eq. 5), one pass gives every class (Eq. 6)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .blocks import Conv, CrossAttention, FeedForward, Perceptron, Residual, SelfAttention, cells, norm_act, shuffle
+from .blocks import uncells, upsample
+from .config import NetworkConfig
+
+
+class FusionBlock(nn.Module):
+    """Eq. 5: tokens look at the cells, cells look at the tokens, tokens look at each other."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gather, self.feed_tokens1 = CrossAttention(width), FeedForward(width)
+        self.spread, self.feed_cells = CrossAttention(width), FeedForward(width)
+        self.exchange, self.feed_tokens2 = SelfAttention(width), FeedForward(width)
+
+    def forward(self, tokens: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = self.feed_tokens1(self.gather(tokens, features))
+        features = self.feed_cells(self.spread(features, tokens))
+        return self.feed_tokens2(self.exchange(tokens)), features
+
+
+class Fusion(nn.Module):
+    """The fusion blocks of one scale: tokens (B, K, m + 1, C) and features (B, C, d, h, w), both updated."""
+
+    def __init__(self, width: int, blocks: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(FusionBlock(width) for _ in range(blocks))
+
+    def forward(self, tokens: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        classes, size = tokens.shape[1], features.shape[2:]
+        sequence, flat = cells(features), tokens.flatten(1, 2)
+        for block in self.blocks:
+            flat, sequence = block(flat, sequence)
+        return flat.unflatten(1, (classes, -1)), uncells(sequence, size)
+
+
+class Up(nn.Module):
+    """One level up: up-sample, join the encoder's features, convolve."""
+
+    def __init__(self, deep: int, skip: int, config: NetworkConfig) -> None:
+        super().__init__()
+        kept = skip if config.narrow else deep
+        self.narrow = nn.Conv3d(deep, kept, 1, bias=False) if config.narrow else nn.Identity()
+        self.block = Residual(kept + skip, skip, config.shortcut)
+
+    def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
+        return self.block(torch.cat([upsample(self.narrow(deep), skip.shape[2:]), skip], 1))
+
+
+class Decoder(nn.Module):
+    """All classes in one pass; only the last few small maps are per class."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        c = config.channels
+        self.stages = config.stages
+        widths = c[::-1][: config.stages]
+        self.fusions = nn.ModuleList(Fusion(w, config.attention_blocks) for w in widths)
+        self.ups = nn.ModuleList(Up(deep, skip, config) for deep, skip in zip(c[:0:-1], c[-2::-1], strict=True))
+        self.carried = nn.Linear(c[-2], c[-2]) if config.affinity else None
+        self.head = ClassHead(sum(widths), c[1], c[0], config.stem_stride, bool(config.affinity))
+
+    def forward(self, features: list[Tensor], tokens: list[Tensor], carried: Tensor | None) -> Tensor:
+        """
+        :param features: of the target, shallow to deep; tokens: per stage, deep first, (B, K, m + 1, C).
+        :param carried: what the affinity brought over, (B, K, D/4, H/4, W/4), or None.
+        :return: logits (B, K, D, H, W).
+        """
+        x, posterior, maps = features[-1], [], []
+        for level in range(len(features)):
+            if level > 0:
+                x = self.ups[level - 1](x, features[-1 - level])
+            if level == 1 and carried is not None:
+                # Each cell receives the foreground token of the classes that the affinity sees in it.
+                brought = torch.einsum("bkdhw,bkc->bcdhw", F.avg_pool3d(carried, 2), self.carried(tokens[1][:, :, -1]))
+                x = x + brought.to(x.dtype)
+            if level < self.stages:
+                updated, x = self.fusions[level](tokens[level], x)
+                posterior.append(updated[:, :, 0])
+            maps.append(x)
+        return self.head(torch.cat(posterior, -1), maps[-2], maps[-1], carried)
+
+
+class ClassHead(nn.Module):
+    """Each class's tokens become the weights of its own small maps.
+
+    At stride 4 a class mixes the shared features into eight maps, joins what the affinity carried over, and reads
+    them with shared 3x3x3 convolutions: here a class may differ in place, not only in looks. At stride 2 the answer
+    meets sixteen more mixed maps, and each cell gives the logits of its eight voxels.
+    """
+
+    MIXED, HIDDEN = 8, 16
+
+    def __init__(self, tokens: int, coarse: int, fine: int, stride: int, affinity: bool) -> None:
+        super().__init__()
+        self.stride, self.coarse, self.fine = stride, coarse, fine
+        self.norm = nn.LayerNorm(tokens)
+        self.weights = Perceptron(tokens, tokens, self.MIXED * coarse + self.HIDDEN * (fine + 1))
+        self.place = nn.Conv3d(self.MIXED + affinity, self.HIDDEN, 3, padding=1)
+        self.place2 = Conv(self.HIDDEN, self.HIDDEN)
+        self.voxels = nn.Conv3d(self.HIDDEN, stride**3, 1)
+
+    def forward(self, tokens: Tensor, coarse: Tensor, fine: Tensor, carried: Tensor | None) -> Tensor:
+        """Class tokens (B, K, T), decoder features at stride 4 and 2, carried masks; logits (B, K, D, H, W)."""
+        b, k = tokens.shape[:2]
+        weights = self.weights(self.norm(tokens))
+        mix, look, bias = weights.split([self.MIXED * self.coarse, self.HIDDEN * self.fine, self.HIDDEN], -1)
+        mixed = _mixed(coarse, mix.unflatten(-1, (self.MIXED, self.coarse)))
+        if carried is not None:
+            mixed = torch.cat([mixed, carried.flatten(0, 1)[:, None].to(mixed.dtype)], 1)
+        place = self.place2(self.place(mixed))
+        looks = _mixed(fine, look.unflatten(-1, (self.HIDDEN, self.fine))) + bias.flatten(0, 1)[:, :, None, None, None]
+        logits = self.voxels(F.gelu(upsample(place, fine.shape[2:]) + looks))
+        return shuffle(logits, self.stride).unflatten(0, (b, k))[:, :, 0]
+
+
+def _mixed(features: Tensor, weights: Tensor) -> Tensor:
+    """Every class's own 1x1x1 convolution: features (B, C, d, h, w), weights (B, K, M, C), maps (B*K, M, d, h, w)."""
+    normed = norm_act(features)
+    b, c = normed.shape[:2]
+    k, m = weights.shape[1:3]
+    maps = weights.reshape(b, k * m, c) @ normed.flatten(2) / c**0.5
+    return maps.reshape(b * k, m, *normed.shape[2:])

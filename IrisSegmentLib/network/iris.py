@@ -1,0 +1,103 @@
+"""The Iris network: encode a reference once into task embeddings, then segment any number of targets with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .affinity import Affinity
+from .config import CONFIGS, NetworkConfig
+from .decoder import Decoder
+from .encoder import Encoder
+from .task_encoder import TaskEncoder
+
+
+@dataclass
+class TaskEmbeddings:
+    """What a network keeps of K classes of a reference, seen in one window.
+
+    :param tokens: one per decoder scale, deep first, each (K, m + 1, C); the foreground token is the last.
+    :param keys: (N, E), one per stride-8 cell of the reference, or None without dense affinity.
+    :param values: (K, N, 8), how much of each part of each of those cells the mask fills, or None.
+    """
+
+    tokens: tuple[Tensor, ...]
+    keys: Tensor | None = None
+    values: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.tokens[0])
+
+
+class Iris(nn.Module):
+    """
+    Example::
+
+        network = build("small")
+        embeddings = network.encode(image, masks)           # once
+        logits = network.segment(other_image, embeddings)   # as often as wanted, all classes at once
+    """
+
+    hash = "random"  # sha256 of the weights once they came from a file
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        c = config.channels
+        self.encoder = Encoder(config)
+        deepest = config.stem_stride * 2 ** (len(c) - 1)
+        self.task_encoders = nn.ModuleList(
+            TaskEncoder(width, deepest // 2**n, config.tokens, config.attention_blocks)
+            for n, width in enumerate(c[::-1][: config.stages])
+        )
+        self.affinity = Affinity(c[-2], c[-1], config.affinity) if config.affinity else None
+        self.decoder = Decoder(config)
+
+    def encode(self, image: Tensor, masks: Tensor) -> TaskEmbeddings:
+        """A reference image (1, 1, D, H, W) and its masks (K, D, H, W) in 0..1, sizes multiples of 16."""
+        tokens, keys, values = self.embed(self.encoder(image), masks[None])
+        return TaskEmbeddings(
+            tuple(t[0] for t in tokens),
+            None if keys is None else keys[0],
+            None if values is None else values[0],
+        )
+
+    def segment(self, image: Tensor, embeddings: TaskEmbeddings) -> Tensor:
+        """A target image (1, 1, D, H, W) to logits (K, D, H, W), one pass for all classes."""
+        return self.decode(
+            self.encoder(image),
+            [t[None] for t in embeddings.tokens],
+            None if embeddings.keys is None else embeddings.keys[None],
+            None if embeddings.values is None else embeddings.values[None],
+        )[0]
+
+    def embed(
+        self, features: list[Tensor], masks: Tensor
+    ) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
+        """Tokens, keys and values of a batch of references: features of the encoder, masks (B, K, D, H, W)."""
+        tokens = [encode(features[-1 - n], masks) for n, encode in enumerate(self.task_encoders)]
+        if self.affinity is None:
+            return tokens, None, None
+        return tokens, self.affinity.keys(features[-2], features[-1]), self.affinity.values(masks)
+
+    def carry(self, features: list[Tensor], keys: Tensor | None, values: Tensor | None) -> Tensor | None:
+        """The references' masks brought over by affinity, (B, K, D/4, H/4, W/4), or None without affinity."""
+        if self.affinity is None or keys is None or values is None:
+            return None
+        queries = self.affinity.keys(features[-2], features[-1])
+        return self.affinity(queries, keys, values, features[-2].shape[2:])
+
+    def decode(
+        self, features: list[Tensor], tokens: list[Tensor], keys: Tensor | None, values: Tensor | None
+    ) -> Tensor:
+        """Logits (B, K, D, H, W) of a batch of targets, each with its own tokens, keys and values."""
+        return self.decoder(features, tokens, self.carry(features, keys, values))
+
+
+def build(name: str, seed: int = 0) -> Iris:
+    """A network of a named configuration with random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Iris(CONFIGS[name]).eval()

@@ -1,0 +1,85 @@
+"""The task encoder: a reference's features and mask to a few tokens per class (Eq. 2 to 4), at low resolution only."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .blocks import CrossAttention, FeedForward, SelfAttention, cells, unshuffle
+
+FINEST = 8  # sub-voxels kept along each axis of a cell; a wider cell averages its mask first
+
+
+def pooled_foreground(features: Tensor, masks: Tensor, align_corners: bool = False) -> Tensor:
+    """Eq. 2, exactly, without up-sampling: the mean under the mask of the up-sampled features equals the features
+    weighted by the mask carried down by the adjoint of the same up-sampling.
+
+    :param features: (B, C, d, h, w); masks: (B, K, D, H, W) in 0..1.
+    :return: (B, K, C).
+    """
+    size = masks.shape[2:]
+    weights = torch.ops.aten.upsample_trilinear3d_backward(
+        masks.float(), size, (*masks.shape[:2], *features.shape[2:]), align_corners
+    )
+    weights = weights / masks.float().sum((2, 3, 4), keepdim=True).clamp_min(1.0)
+    return torch.einsum("bkn,bnc->bkc", weights.flatten(2).to(features.dtype), cells(features))
+
+
+class LinearMaskFusion(nn.Module):
+    """Eq. 3 and 4 in the paper's linear form. Shuffling, a 1x1x1 convolution and unshuffling are all linear, so
+    together they are one matrix A of the features, shared by all classes, and one matrix B of the unshuffled mask."""
+
+    def __init__(self, width: int, stride: int) -> None:
+        super().__init__()
+        self.average = max(1, stride // FINEST)
+        self.stride = stride // self.average
+        self.features = nn.Linear(width, width)
+        self.mask = nn.Linear(self.stride**3, width, bias=False)
+
+    def forward(self, features: Tensor, masks: Tensor) -> Tensor:
+        """(B, C, d, h, w) and (B, K, D, H, W) to (B, K, d*h*w, C)."""
+        if self.average > 1:
+            masks = F.avg_pool3d(masks, self.average)
+        b, k = masks.shape[:2]
+        sub = cells(unshuffle(masks.flatten(0, 1)[:, None], self.stride)).to(features.dtype)
+        return self.features(cells(features))[:, None] + self.mask(sub).unflatten(0, (b, k))
+
+
+class TaskBlock(nn.Module):
+    """Tokens look at each other, at the fused cells, and at each other again."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.self1, self.feed1 = SelfAttention(width), FeedForward(width)
+        self.cross, self.feed2 = CrossAttention(width), FeedForward(width)
+        self.self2, self.feed3 = SelfAttention(width), FeedForward(width)
+
+    def forward(self, tokens: Tensor, fused: Tensor) -> Tensor:
+        tokens = self.feed1(self.self1(tokens))
+        tokens = self.feed2(self.cross(tokens, fused))
+        return self.feed3(self.self2(tokens))
+
+
+class TaskEncoder(nn.Module):
+    """One decoder scale: (features, masks) to tokens (B, K, m + 1, C); the foreground token is the last."""
+
+    def __init__(self, width: int, stride: int, tokens: int, blocks: int) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.empty(tokens, width))
+        nn.init.xavier_uniform_(self.queries)
+        self.fusion = LinearMaskFusion(width, stride)
+        self.norm_foreground = nn.LayerNorm(width)
+        self.norm_fused = nn.LayerNorm(width)
+        self.blocks = nn.ModuleList(TaskBlock(width) for _ in range(blocks))
+        self.norm_out = nn.LayerNorm(width)
+
+    def forward(self, features: Tensor, masks: Tensor) -> Tensor:
+        b, k = masks.shape[:2]
+        foreground = self.norm_foreground(pooled_foreground(features, masks))
+        queries = self.queries.to(foreground.dtype).expand(b, k, -1, -1)
+        tokens = torch.cat([queries, foreground[:, :, None]], 2).flatten(0, 1)
+        fused = self.norm_fused(self.fusion(features, masks)).flatten(0, 1)
+        for block in self.blocks:
+            tokens = block(tokens, fused)
+        return self.norm_out(tokens).unflatten(0, (b, k))

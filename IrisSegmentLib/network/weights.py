@@ -1,0 +1,60 @@
+"""Weights in files: safetensors with the configuration beside them, never pickle; known by their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from ..errors import IrisError
+from .config import NetworkConfig
+from .iris import Iris
+
+BUNDLED = "iris-small.safetensors"
+
+
+def bundled_weights() -> Path:
+    """Where the bundled network lies: in Resources beside the library, in the source tree and once installed.
+
+    :raises IrisError: when it is not there.
+    """
+    path = Path(__file__).resolve().parents[2] / "Resources" / "Network" / BUNDLED
+    if not path.exists():
+        raise IrisError(f"The bundled network is missing ('{BUNDLED}' in Resources/Network); install IrisSegment again.")
+    return path
+
+
+def save_network(network: Iris, path: str | Path, notes: dict[str, str] | None = None) -> None:
+    """Write float16 weights with the configuration in the header; beside, then renamed."""
+    tensors = {k: v.detach().half().contiguous() if v.is_floating_point() else v for k, v in network.state_dict().items()}
+    data = save(tensors, {"config": json.dumps(network.config.to_json()), **(notes or {})})
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_bytes(data)
+    os.replace(beside, path)
+
+
+def load_network(path: str | Path | None = None, device: str | torch.device = "cpu") -> Iris:
+    """A network from its file, ready to use in float32 on a device; ``None`` is the bundled one.
+
+    :raises IrisError: when the file is missing or is not a network of this program.
+    """
+    path = Path(path) if path is not None else bundled_weights()
+    if not path.exists():
+        raise IrisError(f"There is no network file '{path}'; check its name and folder.")
+    data = path.read_bytes()
+    try:
+        (length,) = struct.unpack("<Q", data[:8])
+        header = json.loads(data[8 : 8 + length])
+        network = Iris(NetworkConfig.from_json(json.loads(header["__metadata__"]["config"])))
+        network.load_state_dict({k: v.float() for k, v in load(data).items()})
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, struct.error, AttributeError) as error:
+        raise IrisError(f"'{path.name}' is not a network of this program, or the file is damaged.") from error
+    network.hash = hashlib.sha256(data).hexdigest()
+    return network.eval().to(device)

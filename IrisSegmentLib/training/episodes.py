@@ -1,0 +1,134 @@
+"""Episodes: a few views of one task, each of which serves as a target and as another's reference.
+
+Every view is encoded once; its mask teaches the view before it and is what the view itself must find.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .augmentation import monotone_curve, vary
+from .cases import Case
+from .synthetic import Painter, grown_mask
+from .views import Placement, grid_shape, sample, sample_nearest, sampling_grid
+
+SELF = "self"  # pairs of views of one scan with a grown mask
+MIXTURE = {
+    "hippocampus": 0.22, "cardiac_mr": 0.13, "left_atrium": 0.10, "head_neck_ct": 0.20,
+    "sarcoma_ct": 0.06, "sarcoma_mr": 0.06, "sarcoma_pet": 0.06, "brain_labels": 0.07, SELF: 0.10,
+}  # fmt: skip
+MOST_CLASSES = 4
+COARSE = 0.35  # share of episodes that look at whole scans
+
+
+@dataclass(frozen=True)
+class Episode:
+    """
+    :param images: (B, 1, D, H, W); masks: (B, K, D, H, W) in 0..1.
+    """
+
+    images: Tensor
+    masks: Tensor
+    source: str
+
+
+class Episodes:
+    """An endless, seeded stream of episodes.
+
+    :param cases: by set, the training split.
+    :param views: views per episode.
+    """
+
+    def __init__(self, cases: dict[str, list[Case]], seed: int, views: int = 4) -> None:
+        self._cases = cases
+        self._views = views
+        self._random = np.random.default_rng(seed)
+        self._sources = [s for s in MIXTURE if s in cases or s == SELF]
+        weights = np.array([MIXTURE[s] for s in self._sources])
+        self._weights = weights / weights.sum()
+
+    def __iter__(self) -> Episodes:
+        return self
+
+    def __next__(self) -> Episode:
+        while True:
+            source = str(self._random.choice(self._sources, p=self._weights))
+            episode = self._grown() if source == SELF else self._real(source)
+            if episode is not None:
+                return episode
+
+    def _real(self, source: str) -> Episode | None:
+        """Views of different patients of one set, for a few of its classes."""
+        random, cases = self._random, self._cases[source]
+        first = cases[random.integers(len(cases))]
+        present = sorted(first.boxes)
+        if not present:
+            return None
+        count = int(random.integers(1, min(len(present), MOST_CLASSES) + 1))
+        classes = [int(c) for c in random.permutation(present)[:count]]
+        fitting = [c for c in cases if all(k in c.boxes for k in classes)]
+        chosen = [fitting[i] for i in random.permutation(len(fitting))[: self._views]]
+        if len(chosen) < 2:
+            return None
+        masks = [torch.stack([c.labels == k for k in classes]) for c in chosen]
+        return self._views_of(chosen, masks, source)
+
+    def _grown(self) -> Episode | None:
+        """Views of one scan with a mask that was grown in it: a task without anyone's labels."""
+        random = self._random
+        scanned = [s for s in self._sources if s != SELF and self._cases[s][0].image is not None]
+        cases = self._cases[scanned[random.integers(len(scanned))]]
+        case = cases[random.integers(len(cases))]
+        mask = grown_mask(case.image, random)  # type: ignore[arg-type]
+        return None if mask is None else self._views_of([case] * self._views, [mask[None]] * self._views, SELF)
+
+    def _views_of(self, cases: list[Case], masks: list[Tensor], source: str) -> Episode | None:
+        random = self._random
+        coarse = random.random() < COARSE
+        placements = [self._place(c, m, coarse) for c, m in zip(cases, masks, strict=True)]
+        shape, steps = grid_shape([p.extent for p in placements], int(random.choice([48, 64, 64])))
+        painter = Painter(random)
+        images, seen = [], []
+        for case, mask, placement, step in zip(cases, masks, placements, steps, strict=True):
+            grid = sampling_grid(placement, step, shape, np.array(mask.shape[1:]), case.spacing, random)
+            seen.append(sample(mask.float(), grid, step, case.spacing))
+            if case.image is None:
+                images.append(painter.paint(sample_nearest(case.labels, grid)))
+            else:
+                raised = case.image.float()[None] - case.background
+                images.append(sample(raised, grid, step, case.spacing) + case.background)
+        if random.random() < 0.15:
+            state = random.bit_generator.state
+            for n, image in enumerate(images):  # the same curve for all: another contrast of the whole set
+                random.bit_generator.state = state
+                images[n] = monotone_curve(image, random)
+        images = [vary(image, random) for image in images]
+        both = torch.stack(images), torch.stack(seen)
+        for axis in (2, 3, 4):  # left stays left within an episode: a flip hits all views
+            if random.random() < 0.2:
+                both = both[0].flip(axis), both[1].flip(axis)
+        filled = both[1].sum((2, 3, 4)).amin(0) > 2  # a class that a view cannot see cannot be learned from it
+        return Episode(both[0], both[1][:, filled], source) if bool(filled.any()) else None
+
+    def _place(self, case: Case, masks: Tensor, coarse: bool) -> Placement:
+        random = self._random
+        size = np.array(case.labels.shape) * case.spacing
+        if coarse:
+            low, high, margin = np.zeros(3), size, random.uniform(0.8, 1.1)
+        else:
+            low, high = (b * case.spacing for b in bounds(masks))
+            margin = random.uniform(1.1, 1.8)
+        extent = np.maximum((high - low) * margin, 4 * case.spacing)
+        shift = random.uniform(-0.12, 0.12, 3) * extent
+        return Placement((low + high) / 2 - case.spacing / 2 + shift, extent)
+
+
+def bounds(masks: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The box around all masks (K, X, Y, Z), in voxels."""
+    any_class = masks.any(0)
+    found = [torch.nonzero(any_class.movedim(n, 0).flatten(1).any(1)).flatten() for n in range(3)]
+    return np.array([int(f[0]) for f in found]), np.array([int(f[-1]) + 1 for f in found])

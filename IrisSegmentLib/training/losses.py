@@ -1,0 +1,40 @@
+"""The paper's loss, Dice plus cross-entropy per class, on soft masks."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def soft_dice(probabilities: Tensor, masks: Tensor) -> Tensor:
+    """Soft Dice (B, K) over the last three axes."""
+    both = (probabilities * masks).sum((2, 3, 4))
+    return (2 * both + 1) / (probabilities.sum((2, 3, 4)) + masks.sum((2, 3, 4)) + 1)
+
+
+def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Mean over batch and classes of cross-entropy and 1 - Dice; logits and masks (B, K, D, H, W)."""
+    logits = logits.float()
+    return F.binary_cross_entropy_with_logits(logits, masks) + 1 - soft_dice(logits.sigmoid(), masks).mean()
+
+
+def carried_loss(carried: Tensor, masks: Tensor) -> Tensor:
+    """What the affinity brought over (B, K, D/4, ...) against the masks at its own scale."""
+    return 1 - soft_dice(carried.float(), F.avg_pool3d(masks, 4)).mean()
+
+
+def hard_dice(logits: Tensor, masks: Tensor) -> Tensor:
+    """Dice (B, K) of logits > 0 against masks > 0.5."""
+    return soft_dice((logits > 0).float(), (masks > 0.5).float())
+
+
+def schedule(progress: float, step: int, warmup: int = 200, decay: float = 0.25) -> float:
+    """Learning rate factor: warm-up by steps, flat, then down to a hundredth over the last quarter of the time."""
+    fall = 1.0 if progress < 1 - decay else max(0.01, (1 - progress) / decay)
+    return min(1.0, (step + 1) / warmup) * fall
+
+
+def global_norm_clip(parameters: list[Tensor], limit: float) -> float:
+    """Clip gradients to a global norm; returns the norm before."""
+    return float(torch.nn.utils.clip_grad_norm_(parameters, limit))
