@@ -108,7 +108,7 @@ def _read(path: Path) -> sitk.Image:
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise IrisError(f"'{path}' could not be read as an image; it may be damaged or of an unknown format.") from error
+        raise IrisError(f"'{path}' could not be read as an image; it may be damaged or of another kind.") from error
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
     if image.GetDimension() != 3:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +38,13 @@ class Orientation:
         """View of (..., I, J, K) as (..., R, A, S)."""
         lead = array.ndim - 3
         turned = array.transpose(*range(lead), *(lead + n for n in self.order))
-        return turned[(..., *(slice(None, None, -1 if f else 1) for f in self.flipped))]
+        return turned[self._turns()]
 
     def from_canonical(self, array: NDArray) -> NDArray:
         """View of (..., R, A, S) as (..., I, J, K)."""
         lead = array.ndim - 3
-        straight = array[(..., *(slice(None, None, -1 if f else 1) for f in self.flipped))]
+        straight = array[self._turns()]
         return straight.transpose(*range(lead), *(lead + n for n in np.argsort(self.order)))
+
+    def _turns(self) -> Any:
+        return (..., *(slice(None, None, -1 if f else 1) for f in self.flipped))

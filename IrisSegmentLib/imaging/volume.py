@@ -67,7 +67,7 @@ class Volume:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return self.array.shape  # type: ignore[return-value]
+        return self.array.shape
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -112,7 +112,7 @@ class Segmentation:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return self.layers.shape[1:]  # type: ignore[return-value]
+        return self.layers.shape[1:]
 
     @property
     def spacing(self) -> tuple[float, float, float]:

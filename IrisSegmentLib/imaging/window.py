@@ -1,4 +1,4 @@
-"""The network's view of a scan: a grid of equal steps over all of it (coarse) or around a place (fine), and the way back.
+"""The network's view of a scan: a grid of equal steps over all of it (coarse) or around a place (fine), and back again.
 
 A window lives in the canonical orientation and measures in millimetres from the scan's first voxel; direction and
 origin of the header never enter. Sampling is linear and separable: one small matrix per axis, whose rows widen into a
@@ -190,7 +190,7 @@ def box_of_segments(segmentation: Segmentation, margin: float = 1.3) -> Box | No
 def _widened(low: Sequence[float], high: Sequence[float], margin: float) -> Box:
     center = (np.array(low) + np.array(high)) / 2
     half = (np.array(high) - np.array(low)) / 2 * margin
-    return Box(tuple((center - half).tolist()), tuple((center + half).tolist()))  # type: ignore[arg-type]
+    return Box(tuple((center - half).tolist()), tuple((center + half).tolist()))
 
 
 def _canonical_grid(

@@ -19,7 +19,7 @@ def monotone_curve(image: Tensor, random: np.random.Generator) -> Tensor:
 
 
 def vary(image: Tensor, random: np.random.Generator) -> Tensor:
-    """One view (1, D, H, W): brightness, contrast, gamma, bias field, blur, low resolution, noise, each now and then."""
+    """One view (1, D, H, W): brightness, contrast, gamma, bias field, blur, low resolution, noise, now and then."""
     if random.random() < 0.5:
         image = image * random.uniform(0.75, 1.3) + random.normal(0, 0.15)
     if random.random() < 0.3:

@@ -25,7 +25,7 @@ CHECKPOINT_SECONDS = 600
 def cli_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `irissegment train`."""
     parser.add_argument("--data", type=Path, required=True, help="folder of labelled sets, each with a dataset.json")
-    parser.add_argument("--output", type=Path, required=True, help="folder for checkpoints; an earlier run there goes on")
+    parser.add_argument("--output", type=Path, required=True, help="checkpoints; an earlier run there goes on")
     parser.add_argument("--hours", type=float, default=2.0, help="length of the whole run, resumed parts counted")
     parser.add_argument("--network", default="small", help="configuration (default: small)")
     parser.add_argument("--sets", nargs="+", help="train on these sets only (default: all)")

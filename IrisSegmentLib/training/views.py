@@ -28,7 +28,7 @@ def grid_shape(extents: list[np.ndarray], cells: int) -> tuple[tuple[int, int, i
     steps = [float(e.max()) / cells for e in extents]
     need = np.max([e / s for e, s in zip(extents, steps, strict=True)], axis=0)
     shape = [min(LARGEST, max(SMALLEST, MULTIPLE * math.ceil(n / MULTIPLE - 0.05))) for n in need]
-    return tuple(shape), steps  # type: ignore[return-value]
+    return tuple(shape), steps
 
 
 def sampling_grid(

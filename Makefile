@@ -1,0 +1,43 @@
+# make demo : the main job, from one marked scan to a report.   make test : every check that CI runs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Where the labelled sets lie, for training and evaluation; tests that need them say so when they are not there.
+DATA ?= ../shared/data
+
+.PHONY: help install demo test lint types evaluate train clean
+
+help:
+	@echo "make demo      mark one scan, segment others, write a report (about 2 minutes)"
+	@echo "make test      all checks"
+	@echo "make evaluate  Dice on the test split of DATA=$(DATA)"
+	@echo "make train     train the network on DATA=$(DATA), or go on where it stopped"
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (make PYTHON=python3.12 ...)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+demo: install
+	$(BIN)/python Testing/Demo/demo.py --output demo-output
+
+test: install lint types
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: install
+	$(BIN)/ruff check IrisSegment IrisSegmentLib Testing
+
+types: install
+	$(BIN)/mypy
+
+evaluate: install
+	$(BIN)/irissegment evaluate --data $(DATA) --split test --strategy one-shot --json runs/evaluation.json
+
+train: install
+	nice -n 10 $(BIN)/irissegment train --data $(DATA) --output runs/small
+
+clean:
+	rm -rf $(VENV) demo-output build
