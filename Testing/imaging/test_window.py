@@ -1,0 +1,153 @@
+from itertools import permutations, product
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from IrisSegmentLib.imaging.intensity import Intensity
+from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume
+from IrisSegmentLib.imaging.window import Window, box_of_segments
+
+SHAPES = [(35, 51, 35), (64, 20, 9), (130, 40, 70)]
+
+
+def scan(shape=(40, 30, 20), spacing=(1.0, 1.5, 2.5), seed=0) -> Volume:
+    random = np.random.default_rng(seed)
+    smooth = sitk.SmoothingRecursiveGaussian(sitk.GetImageFromArray(random.normal(size=shape[::-1])), 2.0)
+    array = (sitk.GetArrayFromImage(smooth).transpose(2, 1, 0) * 1000).astype(np.int16)
+    return Volume(array, np.diag([*spacing, 1.0]), "scan")
+
+
+def ball(volume: Volume, center=0.5, radius=0.3) -> Segmentation:
+    axes = np.meshgrid(*[(np.arange(n) + 0.5) / n - center for n in volume.shape], indexing="ij")
+    mask = sum(a**2 for a in axes) < radius**2
+    return Segmentation(mask[None].astype(np.uint8), volume.affine, (Segment("ball", (1, 0, 0)),))
+
+
+def dice(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("level", ["whole", "around"])
+def test_a_mask_survives_the_way_there_and_back(shape, level):
+    volume = scan(shape)
+    segmentation = ball(volume, 0.45)
+    window = Window.whole_scan(volume) if level == "whole" else Window.over(volume, box_of_segments(segmentation))
+    labels = window.paste(window.sample_masks(segmentation) - 0.5)
+    assert labels.shape == volume.shape
+    assert dice(labels > 0, segmentation.mask(0)) > 0.95
+
+
+def test_sampling_agrees_with_simpleitk():
+    """An independent resampling of the same grid, where the window is no coarser than the scan."""
+    volume = scan()
+    window = Window.whole_scan(volume)
+    assert window.step < min(volume.spacing)
+    image = sitk.GetImageFromArray(volume.array.transpose(2, 1, 0).astype(np.float32))
+    image.SetSpacing(volume.spacing)
+    grid = sitk.Image([int(n) for n in window.shape], sitk.sitkFloat32)
+    grid.SetOrigin(window.origin)
+    grid.SetSpacing([window.step] * 3)
+    theirs = sitk.GetArrayFromImage(sitk.Resample(image, grid, sitk.Transform(), sitk.sitkLinear)).transpose(2, 1, 0)
+    identity = Intensity(-5000.0, 5000.0, 0.0, 1.0, "")
+    ours = window.sample_image(volume, identity)[0, 0].numpy()
+    inside = tuple(
+        slice(int(np.ceil(-o / window.step)) + 1, int(((n - 1) * s - o) / window.step) - 1)
+        for o, n, s in zip(window.origin, volume.shape, volume.spacing, strict=True)
+    )
+    assert ours[inside].size > 1000 and np.abs(ours[inside]).max() > 100
+    assert np.abs(ours[inside] - theirs[inside]).max() < 0.01
+
+
+def test_a_constant_scan_stays_constant_inside():
+    volume = Volume(np.full((20, 20, 20), 7, np.int16), np.eye(4), "flat")
+    sampled = Window.whole_scan(volume).sample_image(volume)
+    assert torch.isfinite(sampled).all() and sampled.abs().max() < 1e-3
+
+
+def test_nan_and_infinity_count_as_the_lowest_value():
+    volume = scan()
+    array = volume.array.astype(np.float32)
+    array[3, 3, 3], array[4, 4, 4], array[5, 5, 5] = np.nan, -np.inf, np.inf
+    assert torch.isfinite(Window.whole_scan(volume).sample_image(Volume(array, volume.affine))).all()
+
+
+def test_ct_keeps_its_absolute_scale():
+    air = np.full((20, 20, 20), -1000, np.int16)
+    air[5:15] = 40
+    more_air = np.full((40, 20, 20), -1000, np.int16)
+    more_air[5:15] = 40
+    a, b = (Intensity.of(x) for x in (air, more_air))
+    assert a == b and a.modality == "CT"
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_storage_order_and_flips_do_not_matter(order):
+    """The same scan stored with permuted and flipped axes: the network sees the same numbers, bit for bit, and its
+    answer lands on the same places."""
+    volume = scan()
+    window = Window.whole_scan(volume)
+    seen = window.sample_image(volume)
+    labels = window.paste(seen[0])
+    for flips in product([False, True], repeat=3):
+        array, affine = volume.array.transpose(order), volume.affine[:, [*order, 3]].copy()
+        for axis, flip in enumerate(flips):
+            if flip:
+                affine[:3, 3] += affine[:3, axis] * (array.shape[axis] - 1)
+                affine[:3, axis] *= -1
+                array = np.flip(array, axis)
+        stored = Volume(np.ascontiguousarray(array), affine)
+        other = Window.whole_scan(stored)
+        assert torch.equal(other.sample_image(stored), seen)
+        back = other.paste(seen[0])
+        for axis, flip in enumerate(flips):
+            if flip:
+                back = np.flip(back, axis)
+        assert np.array_equal(back.transpose(np.argsort(order)), labels)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_rigid_change_of_header_does_not_matter(seed):
+    """Rotated by up to 40 degrees and moved by metres: same numbers in, same voxels out."""
+    random = np.random.default_rng(seed)
+    axis = random.normal(size=3)
+    axis /= np.linalg.norm(axis)
+    angle = np.radians(random.uniform(-25, 25))
+    cross = np.cross(np.eye(3), axis)
+    motion = np.eye(4)
+    motion[:3, :3] = np.eye(3) * np.cos(angle) + np.sin(angle) * cross + (1 - np.cos(angle)) * np.outer(axis, axis)
+    motion[:3, 3] = random.uniform(-2000, 2000, 3)
+    volume = scan()
+    moved = Volume(volume.array, motion @ volume.affine)
+    seen = Window.whole_scan(volume).sample_image(volume)
+    assert torch.equal(Window.whole_scan(moved).sample_image(moved), seen)
+    assert np.array_equal(Window.whole_scan(moved).paste(seen[0]), Window.whole_scan(volume).paste(seen[0]))
+
+
+def test_thin_things_fade_and_do_not_vanish():
+    """A one-voxel vessel in a scan four times finer than the window keeps its mass."""
+    mask = np.zeros((1, 256, 64, 64), np.uint8)
+    mask[0, :, 30, 33] = 1
+    vessel = Segmentation(mask, np.eye(4), (Segment("vessel", (1, 0, 0)),))
+    window = Window.whole_scan(vessel)
+    assert float(window.sample_masks(vessel).sum()) * window.step**3 == pytest.approx(256, rel=0.03)
+
+
+def test_boxes_and_grids():
+    volume = scan((40, 30, 20), (1.0, 1.0, 1.0))
+    segmentation = ball(volume)
+    assert box_of_segments(Segmentation(np.zeros((1, 4, 4, 4), np.uint8), np.eye(4), segmentation.segments)) is None
+    window = Window.whole_scan(volume)
+    assert window.shape == (64, 48, 32) and window.step == pytest.approx(40 / 64)
+    assert window.box_of(torch.zeros(window.shape, dtype=torch.bool)) is None
+    cells = window.box_of(window.sample_masks(segmentation)[0] > 0.5, margin=1.0)
+    voxels = box_of_segments(segmentation, margin=1.0)
+    assert np.allclose(cells.low, voxels.low, atol=1.0) and np.allclose(cells.high, voxels.high, atol=1.0)
+
+
+def test_more_classes_than_a_byte_holds_is_an_error():
+    window = Window.whole_scan(scan())
+    with pytest.raises(ValueError, match="255"):
+        window.paste(torch.zeros(256, 1, 1, 1).expand(256, *window.shape))
