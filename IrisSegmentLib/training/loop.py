@@ -6,6 +6,8 @@ import argparse
 import json
 import math
 import os
+import signal
+import threading
 import time
 from pathlib import Path
 
@@ -51,6 +53,7 @@ class Trainer:
         )
         self.fast_bf16 = bool(torch.backends.mkldnn.is_available()) and torch.ops.mkldnn._is_mkldnn_bf16_supported()
         self.step, self.seconds = 0, 0.0
+        self._stopping = False
         self._resume()
 
     def train(self) -> None:
@@ -61,8 +64,10 @@ class Trainer:
         started, saved, shown = time.monotonic() - self.seconds, time.monotonic(), time.monotonic()
         limit = self.arguments.hours * 3600
         losses: list[float] = []
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._stop)  # stop politely: the checkpoint is written first
         print(f"{sum(map(len, cases.values()))} cases, bf16 {self.fast_bf16}, from step {self.step}", flush=True)
-        while self.seconds < limit:
+        while self.seconds < limit and not self._stopping:
             losses.append(self._learn(next(episodes), self.seconds / limit))
             self.seconds = time.monotonic() - started
             if time.monotonic() - shown > 30:
@@ -73,6 +78,9 @@ class Trainer:
                 self._save(validation, losses)
                 saved = time.monotonic()
         self._save(validation, losses)
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
 
     def _learn(self, episode: Episode, progress: float) -> float:
         rate = self.arguments.rate * schedule(progress, self.step)
@@ -96,7 +104,7 @@ class Trainer:
             "network": self.network.state_dict(), "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(), "step": self.step, "seconds": self.seconds,
         }  # fmt: skip
-        beside = self.output / ".checkpoint"
+        beside = self.output / "checkpoint.partial"
         torch.save(state, beside)
         os.replace(beside, self.output / "checkpoint.pt")
         save_network(self.average, self.output / "average.safetensors")

@@ -1,0 +1,68 @@
+import numpy as np
+import torch
+
+from IrisSegmentLib.imaging.files import read_segmentation, read_volume
+from IrisSegmentLib.imaging.window import Box, Window
+from IrisSegmentLib.training.cases import read_cases
+from IrisSegmentLib.training.episodes import Episodes
+from IrisSegmentLib.training.synthetic import Painter, grown_mask
+from IrisSegmentLib.training.views import Placement, sample, sampling_grid
+
+
+def test_a_plain_view_is_what_the_window_sees(small_set):
+    """Training must show the network what inference will: same place, same step, same numbers."""
+    case = read_cases(small_set, "train")["hippocampus"][0]
+    image = read_volume(small_set / "hippocampus" / "case_0_image.nii.gz")
+    label = read_segmentation(small_set / "hippocampus" / "case_0_label.nii.gz")
+    extent = np.array(case.labels.shape) * case.spacing
+    window = Window.over(image, Box(tuple(-case.spacing / 2), tuple(extent - case.spacing / 2)))
+    grid = sampling_grid(
+        Placement((extent - case.spacing) / 2, extent), window.step, window.shape,
+        np.array(case.labels.shape), case.spacing, None,
+    )  # fmt: skip
+    seen = sample(case.image.float()[None] - case.background, grid, window.step, case.spacing) + case.background
+    assert (seen - window.sample_image(image)[0]).abs().mean() < 0.02
+    masks = torch.stack([case.labels == k for k in (1, 2)]).float()
+    assert (sample(masks, grid, window.step, case.spacing) - window.sample_masks(label)).abs().mean() < 0.002
+
+
+def test_episodes_hold_what_they_promise(small_set):
+    episodes = Episodes(read_cases(small_set, "train"), seed=3)
+    sources = set()
+    for _ in range(25):
+        episode = next(episodes)
+        sources.add(episode.source)
+        views, classes = episode.masks.shape[:2]
+        assert episode.images.shape == (views, 1, *episode.masks.shape[2:]) and views >= 2
+        assert all(32 <= n <= 64 and n % 16 == 0 for n in episode.images.shape[2:])
+        assert torch.isfinite(episode.images).all() and 0 <= episode.masks.min() and episode.masks.max() <= 1 + 1e-5
+        assert (episode.masks.sum((2, 3, 4)) > 2).all(), "every view sees every class that it must teach"
+        assert 1 <= classes <= 4
+    assert sources == {"hippocampus", "self"}
+
+
+def test_episodes_of_one_seed_are_the_same(small_set):
+    cases = read_cases(small_set, "train")
+    a, b = Episodes(cases, seed=7), Episodes(cases, seed=7)
+    for _ in range(5):
+        torch.manual_seed(0)
+        first = next(a)
+        torch.manual_seed(0)
+        second = next(b)
+        assert torch.equal(first.images, second.images) and torch.equal(first.masks, second.masks)
+
+
+def test_grown_masks_are_regions_of_like_gray():
+    random = np.random.default_rng(0)
+    image = torch.randn(40, 40, 40) * 0.1
+    image[:20] += 3
+    masks = [m for m in (grown_mask(image, random) for _ in range(20)) if m is not None]
+    assert masks and all(m[:18].any() != m[22:].any() for m in masks)
+
+
+def test_painted_images_tell_labels_apart():
+    labels = torch.zeros(24, 24, 24)
+    labels[8:16] = 41
+    image = Painter(np.random.default_rng(5)).paint(labels)
+    assert image.shape == (1, 24, 24, 24)
+    assert (image[0, 10:14].mean() - image[0, :6].mean()).abs() > 0.5
