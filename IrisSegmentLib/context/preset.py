@@ -1,0 +1,218 @@
+"""A preset: a named task, kept as the embeddings of its references and the words of its segments.
+
+It holds numbers of the network and words of the task, never an image, a patient's data or a path. One file, `.iris`:
+safetensors with JSON in its header, never pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from ..errors import IrisError
+from ..imaging.volume import Segment
+from ..network import TaskEmbeddings
+from .ensemble import joined
+
+SCHEMA = 1
+EXTENSION = ".iris"
+LARGEST_FILE = 256 * 2**20  # bytes; a stranger's file is not read beyond this
+LARGEST_HEADER = 4 * 2**20
+LEVELS = ("coarse", "fine")  # the whole reference scan; closer around its segments
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the network keeps of one reference: embeddings per level, for all segments of the preset.
+
+    :param enabled: whether the reference takes part; it can be switched off and on again.
+    """
+
+    levels: Mapping[str, TaskEmbeddings]
+    enabled: bool = True
+
+
+@dataclass(frozen=True)
+class Preset:
+    """
+    :param segments: name, color and terminology of each class.
+    :param references: at least one.
+    :param network: hash of the network that made it; another network refuses it.
+    :param spacing: of the first reference, in mm.
+
+    Example::
+
+        preset = engine.encode(volume, segmentation, name="hippocampus")
+        preset.save("hippocampus.iris")
+        Preset.load("hippocampus.iris").segments[0].name
+    """
+
+    name: str
+    segments: tuple[Segment, ...]
+    references: tuple[Reference, ...]
+    network: str
+    preprocessing: int
+    modality: str = ""
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    notes: str = ""
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def embeddings(self, level: str) -> TaskEmbeddings:
+        """The task embeddings of one level, averaged and joined over the references that are switched on.
+
+        :raises IrisError: when every reference is switched off.
+        """
+        enabled = [r.levels[level] for r in self.references if r.enabled]
+        if not enabled:
+            raise IrisError(f"All references of the preset '{self.name}' are switched off; switch one on.")
+        return joined(enabled)
+
+    def with_reference(self, other: Preset) -> Preset:
+        """This preset with the references of another added: the context ensemble.
+
+        :raises IrisError: when the two were made by different networks or for different segments.
+        """
+        if (other.network, other.preprocessing) != (self.network, self.preprocessing):
+            raise IrisError(f"'{other.name}' was made by another network than '{self.name}'; encode it again.")
+        if [s.name for s in other.segments] != [s.name for s in self.segments]:
+            raise IrisError(f"'{other.name}' has other segments than '{self.name}'; choose the same segments.")
+        return replace(self, references=self.references + other.references)
+
+    def save(self, path: str | Path) -> None:
+        """Write the file beside and rename it, so that it appears whole or not at all.
+
+        :raises IrisError: when the folder is missing or cannot be written to.
+        """
+        write_whole(Path(path), self.to_bytes())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Preset:
+        """Read a preset, strictly: anything unexpected is a refusal.
+
+        :raises IrisError: when the file is missing, too large, damaged, or of a newer version.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise IrisError(f"There is no preset file '{path}'; check its name and folder.")
+        if path.stat().st_size > LARGEST_FILE:
+            raise IrisError(f"'{path.name}' is too large for a preset; it is something else or was tampered with.")
+        return cls.from_bytes(path.read_bytes(), path.name)
+
+    def to_bytes(self) -> bytes:
+        tensors = {k: v for n, r in enumerate(self.references) for k, v in _tensors(n, r).items()}
+        return save(tensors, {"iris-preset": json.dumps(self._words())})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str) -> Preset:
+        """:raises IrisError: as `load`; ``name`` is what the sentence calls the file."""
+        try:
+            (length,) = struct.unpack("<Q", data[:8])
+            if length > LARGEST_HEADER:
+                raise ValueError("header too large")
+            words = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["iris-preset"])
+            schema = words["schema"]
+        except (ValueError, KeyError, TypeError, struct.error, RecursionError) as error:
+            raise IrisError(f"'{name}' is not a preset, or the file is damaged.") from error
+        if schema != SCHEMA:
+            raise IrisError(f"'{name}' was saved by another version of IrisSegment (format {schema}); update this one.")
+        try:
+            return cls._from_words(words, load(data))
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise IrisError(f"'{name}' is damaged: its words and numbers do not fit together.") from error
+
+    def _words(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "network": self.network,
+            "preprocessing": self.preprocessing,
+            "modality": self.modality,
+            "spacing": list(self.spacing),
+            "notes": self.notes,
+            "created": self.created,
+            "segments": [{"name": s.name, "color": list(s.color), "terminology": s.terminology} for s in self.segments],
+            "references": [{"enabled": r.enabled} for r in self.references],
+        }
+
+    @classmethod
+    def _from_words(cls, words: dict[str, Any], tensors: dict[str, Tensor]) -> Preset:
+        segments = tuple(
+            Segment(_text(s["name"]), _numbers(s["color"], 3), _text(s["terminology"]), 0, n + 1)
+            for n, s in enumerate(words["segments"])
+        )
+        references = tuple(
+            Reference(
+                {level: _embeddings(tensors, f"{n}.{level}", len(segments)) for level in LEVELS}, bool(r["enabled"])
+            )
+            for n, r in enumerate(words["references"])
+        )
+        if not segments or not references or len(segments) > 255:
+            raise ValueError("no segments or no references")
+        return cls(
+            _text(words["name"]), segments, references, _text(words["network"]), int(words["preprocessing"]),
+            _text(words["modality"]), _numbers(words["spacing"], 3), _text(words["notes"]), _text(words["created"]),
+        )  # fmt: skip
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write bytes beside ``path`` and rename, so that no reader ever sees half of them.
+
+    :raises IrisError: when the folder is missing or cannot be written to.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        beside.write_bytes(data)
+        os.replace(beside, path)
+    except OSError as error:
+        raise IrisError(f"'{path}' could not be written ({error.strerror}); choose another folder.") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _tensors(number: int, reference: Reference) -> dict[str, Tensor]:
+    found = {}
+    for level, embeddings in reference.levels.items():
+        for n, tokens in enumerate(embeddings.tokens):
+            found[f"{number}.{level}.tokens.{n}"] = tokens
+        if embeddings.keys is not None and embeddings.values is not None:
+            found[f"{number}.{level}.keys"] = embeddings.keys
+            found[f"{number}.{level}.values"] = embeddings.values
+    return {k: v.detach().half().contiguous().cpu() for k, v in found.items()}
+
+
+def _embeddings(tensors: dict[str, Tensor], prefix: str, classes: int) -> TaskEmbeddings:
+    tokens = []
+    while (key := f"{prefix}.tokens.{len(tokens)}") in tensors:
+        tokens.append(tensors[key])
+    keys, values = tensors.get(f"{prefix}.keys"), tensors.get(f"{prefix}.values")
+    if not tokens or any(t.ndim != 3 or len(t) != classes for t in tokens) or (keys is None) != (values is None):
+        raise ValueError("tokens do not fit the segments")
+    if keys is not None and values is not None and (keys.ndim != 2 or values.shape != (classes, len(keys), 8)):
+        raise ValueError("keys and values do not fit")
+    everything = [*tokens, *(t for t in (keys, values) if t is not None)]
+    if any(t.dtype != torch.float16 or not bool(torch.isfinite(t).all()) for t in everything):
+        raise ValueError("not finite half-precision numbers")
+    return TaskEmbeddings(tuple(tokens), keys, values)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or len(value) > 10_000:
+        raise ValueError("not a text of sensible length")
+    return value
+
+
+def _numbers(values: object, count: int) -> tuple[float, float, float]:
+    if not isinstance(values, list) or len(values) != count:
+        raise ValueError("not the right count of numbers")
+    return tuple(float(v) for v in values)  # type: ignore[return-value]

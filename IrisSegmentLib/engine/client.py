@@ -1,0 +1,267 @@
+"""The engine's methods, asked of a worker process. Nothing here blocks: answers come by callback.
+
+The worker starts with the first job and stays. It may die at any moment: the job that ran fails with one sentence,
+the next one starts a fresh worker. A job that does not heed its cancellation in time costs the worker its life.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..context.preset import Preset
+from ..errors import IrisError
+from ..imaging.volume import Segmentation, Volume
+from .engine import Result
+from .messages import Message, from_line, segmentation_out, to_line, volume_out
+from .transport import Transport
+
+GRACE = 0.6  # seconds that a cancelled job may take to stop by itself
+DIED = "The background process ended unexpectedly, perhaps for lack of memory; nothing was changed, and you can try again."
+
+
+@dataclass
+class Job:
+    """One request. ``state`` is waiting, running, done, failed or cancelled; the callbacks say how it goes.
+
+    :param on_progress: share done (0..1) and plain words; on_done: the answer; on_error: one sentence;
+        on_cancelled: it stopped and left nothing.
+    """
+
+    what: str
+    stage: Callable[[int, Path], Message]
+    answer: Callable[[Message, Path], Any]
+    on_progress: Callable[[float, str], None]
+    on_done: Callable[[Any], None]
+    on_error: Callable[[str], None]
+    on_cancelled: Callable[[], None]
+    number: int
+    state: str = "waiting"
+    error: str = ""
+    _cancel: Callable[[Job], None] = field(default=lambda job: None, repr=False)
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ("done", "failed", "cancelled")
+
+    def cancel(self) -> None:
+        """Stop it, running or waiting; it ends within a second."""
+        if not self.ended:
+            self._cancel(self)
+
+
+class EngineClient:
+    """
+    :param transport: to the worker; used on the caller's thread only.
+    :param python: the Python that runs the worker, with any options.
+    :param network, device: as for `Engine`.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        python: Sequence[str] = (sys.executable,),
+        network: Path | None = None,
+        device: str = "auto",
+    ) -> None:
+        self._transport = transport
+        self._command = [*python, "-m", "IrisSegmentLib.engine.worker", "--device", device]
+        if network is not None:
+            self._command += ["--network", str(network)]
+        self._folder: Path | None = None
+        self._waiting: deque[Job] = deque()
+        self._running: Job | None = None
+        self._numbers = 0
+        self._life = 0  # counts workers, so that late news of a dead one is known as such
+        self._refusal = ""
+        # One thread moves arrays to and from disk: file writing lets the caller's thread go on.
+        self._mover = ThreadPoolExecutor(1, thread_name_prefix="iris-arrays")
+
+    @property
+    def busy(self) -> bool:
+        return self._running is not None or bool(self._waiting)
+
+    def encode(self, image: Volume, segmentation: Segmentation, *, name: str, **callbacks: Any) -> Job:
+        """A reference to a `Preset`; callbacks as `Job` names them."""
+
+        def stage(number: int, folder: Path) -> Message:
+            return {
+                "verb": "encode",
+                "image": volume_out(image, folder, f"{number}-image"),
+                "segmentation": segmentation_out(segmentation, folder, f"{number}-segmentation"),
+                "name": name,
+            }
+
+        return self._ask("encode", stage, lambda done, folder: Preset.load(folder / done["preset"]), callbacks)
+
+    def segment(self, image: Volume, preset: Preset, **callbacks: Any) -> Job:
+        """A target to a `Result`; callbacks as `Job` names them."""
+
+        def stage(number: int, folder: Path) -> Message:
+            preset.save(folder / f"{number}-preset.iris")
+            return {
+                "verb": "segment",
+                "image": volume_out(image, folder, f"{number}-image"),
+                "preset": f"{number}-preset.iris",
+            }
+
+        def answer(done: Message, folder: Path) -> Result:
+            labels = np.load(folder / done["labels"], allow_pickle=False)
+            segmentation = Segmentation(labels[None], image.affine, preset.segments, f"{image.name} {preset.name}")
+            return Result(segmentation, tuple(done["confidence"]), tuple(done["volumes_ml"]), float(done["seconds"]))
+
+        return self._ask("segment", stage, answer, callbacks)
+
+    def cancel_all(self) -> None:
+        for job in [*self._waiting, *([self._running] if self._running else [])]:
+            job.cancel()
+
+    def close(self) -> None:
+        """End the worker and remove every exchanged array."""
+        self.cancel_all()
+        self._life += 1
+        self._transport.kill()
+        self._mover.shutdown(wait=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def _ask(self, what: str, stage: Any, answer: Any, callbacks: dict[str, Any]) -> Job:
+        self._numbers += 1
+        nothing: dict[str, Any] = {
+            "on_progress": lambda fraction, text: None,
+            "on_done": lambda value: None,
+            "on_error": lambda sentence: None,
+            "on_cancelled": lambda: None,
+        }
+        job = Job(what, stage, answer, **{**nothing, **callbacks}, number=self._numbers, _cancel=self._cancel)
+        self._waiting.append(job)
+        self._transport.post(self._next)
+        return job
+
+    def _next(self) -> None:
+        if self._running is not None or not self._waiting:
+            return
+        job = self._running = self._waiting.popleft()
+        job.state = "running"
+        try:
+            folder = self._exchange_folder()
+            if not self._transport.running:
+                self._start()
+        except OSError as error:
+            self._end(job, "failed", f"The background process could not be started ({error.strerror or error}).")
+            return
+        self._move(lambda: job.stage(job.number, folder), job, self._send)
+
+    def _start(self) -> None:
+        self._life += 1
+        self._refusal = ""
+        life = self._life
+        environment = dict(os.environ)
+        root = str(Path(__file__).resolve().parents[2])
+        environment["PYTHONPATH"] = os.pathsep.join(p for p in (root, environment.get("PYTHONPATH", "")) if p)
+        # Threads that spin while they wait would starve the application that asks.
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        self._transport.start(
+            [*self._command, "--folder", str(self._exchange_folder())],
+            environment,
+            lambda line: self._hear(line, life),
+            lambda code: self._died(life),
+        )
+
+    def _exchange_folder(self) -> Path:
+        if self._folder is None or not self._folder.is_dir():
+            self._folder = Path(tempfile.mkdtemp(prefix="iris-"))  # readable by this user alone
+        return self._folder
+
+    def _move(self, work: Callable[[], Any], job: Job, then: Callable[[Job, Any], None]) -> None:
+        """Do file work on the mover's thread, then go on with its outcome on the caller's."""
+
+        def run() -> None:
+            try:
+                outcome = work()
+            except IrisError as error:
+                sentence = str(error)
+                self._transport.post(lambda: self._end(job, "failed", sentence))
+            except OSError as error:
+                sentence = f"There was no room for the scan in the temporary folder ({error.strerror or error})."
+                self._transport.post(lambda: self._end(job, "failed", sentence))
+            else:
+                self._transport.post(lambda: then(job, outcome))
+
+        self._mover.submit(run)
+
+    def _send(self, job: Job, message: Message) -> None:
+        if job is self._running and not job.ended:
+            self._transport.write(to_line({"job": job.number, **message}))
+
+    def _hear(self, line: str, life: int) -> None:
+        message = from_line(line)
+        if message is None or life != self._life:
+            return
+        if message.get("ready") is False:
+            self._refusal = str(message["error"])
+            return
+        job = self._running
+        if job is None or message.get("job") != job.number:
+            return
+        if "progress" in message:
+            job.on_progress(float(message["progress"]), str(message["text"]))
+        elif "done" in message:
+            folder = self._exchange_folder()
+            self._move(lambda: job.answer(message["done"], folder), job, self._finish)
+        elif "cancelled" in message:
+            self._end(job, "cancelled")
+        elif "error" in message:
+            self._end(job, "failed", str(message["error"]))
+
+    def _finish(self, job: Job, value: Any) -> None:
+        if job.ended:
+            return
+        self._end(job, "done", value=value)
+
+    def _died(self, life: int) -> None:
+        if life == self._life and self._running is not None:
+            self._end(self._running, "failed", self._refusal or DIED)
+
+    def _cancel(self, job: Job) -> None:
+        if job in self._waiting:
+            self._waiting.remove(job)
+            self._end(job, "cancelled")
+            return
+        self._transport.write(to_line({"verb": "cancel", "job": job.number}))
+        self._transport.after(GRACE, lambda: self._lose_patience(job))
+
+    def _lose_patience(self, job: Job) -> None:
+        if not job.ended:
+            self._life += 1
+            self._transport.kill()
+            self._end(job, "cancelled")
+
+    def _end(self, job: Job, state: str, error: str = "", value: Any = None) -> None:
+        if job.ended:
+            return
+        job.state, job.error = state, error
+        if job is self._running:
+            self._running = None
+            self._transport.post(self._next)
+        if self._folder is not None:
+            folder = self._folder
+            self._mover.submit(lambda: [p.unlink(missing_ok=True) for p in folder.glob(f"{job.number}-*")])
+        if state == "done":
+            job.on_done(value)
+        elif state == "failed":
+            job.on_error(error)
+        else:
+            job.on_cancelled()

@@ -1,0 +1,71 @@
+"""What passes between a client and its worker: one JSON object a line, arrays in memory-mapped files of a private folder.
+
+To the worker: ``{"job": n, "verb": "encode" | "segment", ...}``, ``{"verb": "cancel", "job": n}``.
+From the worker: ``{"ready": true, ...}``, then per job ``progress`` lines and one of ``done``, ``error``, ``cancelled``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..imaging.volume import Segment, Segmentation, Volume
+
+Message = dict[str, Any]
+
+
+def to_line(message: Message) -> str:
+    return json.dumps(message, separators=(",", ":")) + "\n"
+
+
+def from_line(line: str) -> Message | None:
+    """The message of a line, or None when the line is none (a library that printed)."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def put_array(array: NDArray, folder: Path, name: str) -> str:
+    """Write an array (any order in memory) as a `.npy` file of the folder; returns the file's name."""
+    np.save(folder / f"{name}.npy", np.asarray(array), allow_pickle=False)
+    return f"{name}.npy"
+
+
+def get_array(folder: Path, name: str) -> NDArray:
+    """Memory-map an array of the folder.
+
+    :raises ValueError: for a name that leaves the folder.
+    """
+    if Path(name).name != name:
+        raise ValueError(f"not a file of the exchange folder: {name}")
+    mapped: NDArray = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+    return mapped
+
+
+def volume_out(volume: Volume, folder: Path, name: str) -> Message:
+    return {"file": put_array(volume.array, folder, name), "affine": volume.affine.tolist(), "name": volume.name}
+
+
+def volume_in(message: Message, folder: Path) -> Volume:
+    return Volume(get_array(folder, message["file"]), np.array(message["affine"]), message["name"])
+
+
+def segmentation_out(segmentation: Segmentation, folder: Path, name: str) -> Message:
+    return {
+        "file": put_array(segmentation.layers, folder, name),
+        "affine": segmentation.affine.tolist(),
+        "name": segmentation.name,
+        "segments": [asdict(s) for s in segmentation.segments],
+    }
+
+
+def segmentation_in(message: Message, folder: Path) -> Segmentation:
+    segments = tuple(Segment(**{**s, "color": tuple(s["color"])}) for s in message["segments"])
+    return Segmentation(get_array(folder, message["file"]), np.array(message["affine"]), segments, message["name"])

@@ -1,0 +1,124 @@
+"""The worker process: an Engine behind standard input and output.
+
+It keeps the network loaded between jobs and ends by itself when its parent goes away. Standard output carries
+messages only; whatever a library prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import queue
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import TextIO
+
+from ..context.preset import Preset
+from ..errors import IrisError
+from .engine import Engine
+from .messages import Message, from_line, put_array, segmentation_in, to_line, volume_in
+from .progress import Cancelled, Progress
+
+
+class Worker:
+    """
+    :param folder: where arrays are exchanged; made by the client, private to its user.
+    """
+
+    def __init__(self, engine: Engine, folder: Path, lines: TextIO, out: TextIO) -> None:
+        self._engine, self._folder, self._out = engine, folder, out
+        self._jobs: queue.Queue[Message | None] = queue.Queue()
+        self._progress: dict[int, Progress] = {}
+        self._lock = threading.Lock()
+        # Lines are read beside the computing, so that a cancel is heard while a job runs.
+        threading.Thread(target=self._listen, args=(lines,), daemon=True).start()
+
+    def serve(self) -> None:
+        """Work through the jobs until the client goes away."""
+        self._say({"ready": True, "device": str(self._engine.device), "network": self._engine.network.hash})
+        while (message := self._jobs.get()) is not None:
+            self._serve_one(message)
+
+    def _listen(self, lines: TextIO) -> None:
+        for line in lines:
+            message = from_line(line)
+            if message is None:
+                continue
+            job = int(message["job"])
+            if message["verb"] == "cancel":
+                if job in self._progress:
+                    self._progress[job].cancel()
+                continue
+            self._progress[job] = Progress(
+                lambda fraction, text, job=job: self._say({"job": job, "progress": fraction, "text": text})
+            )
+            self._jobs.put(message)
+        os._exit(0)  # the parent is gone: nothing that still runs has anyone to answer to
+
+    def _serve_one(self, message: Message) -> None:
+        job = int(message["job"])
+        try:
+            answer = {"encode": self._encode, "segment": self._segment}[message["verb"]](message, self._progress[job])
+            self._say({"job": job, "done": answer})
+        except Cancelled:
+            self._say({"job": job, "cancelled": True})
+        except IrisError as error:
+            self._say({"job": job, "error": str(error)})
+        except Exception as error:  # the client is told in a sentence, the log keeps the whole story
+            traceback.print_exc()
+            self._say({"job": job, "error": _in_words(error)})
+        finally:
+            del self._progress[job]
+
+    def _encode(self, message: Message, progress: Progress) -> Message:
+        image = volume_in(message["image"], self._folder)
+        segmentation = segmentation_in(message["segmentation"], self._folder)
+        preset = self._engine.encode(image, segmentation, name=message["name"], progress=progress)
+        name = f"{message['job']}-preset.iris"
+        preset.save(self._folder / name)
+        return {"preset": name}
+
+    def _segment(self, message: Message, progress: Progress) -> Message:
+        image = volume_in(message["image"], self._folder)
+        preset = Preset.load(self._folder / message["preset"])
+        result = self._engine.segment(image, preset, progress=progress)
+        return {
+            "labels": put_array(result.segmentation.layers[0], self._folder, f"{message['job']}-labels"),
+            "confidence": list(result.confidence),
+            "volumes_ml": list(result.volumes_ml),
+            "seconds": result.seconds,
+        }
+
+    def _say(self, message: Message) -> None:
+        with self._lock:
+            self._out.write(to_line(message))
+            self._out.flush()
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return "There was not enough memory for this scan; close other scans or choose the CPU, then try again."
+    return f"The computation failed unexpectedly ({type(error).__name__}); the log has the details."
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Serve segmentation jobs on standard input and output.")
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--network", type=Path)
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        engine = Engine(arguments.network, arguments.device)
+    except IrisError as error:
+        out.write(to_line({"ready": False, "error": str(error)}))
+        out.flush()
+        sys.exit(1)
+    Worker(engine, arguments.folder, sys.stdin, out).serve()
+
+
+if __name__ == "__main__":
+    main()
