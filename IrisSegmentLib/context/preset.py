@@ -192,7 +192,7 @@ def _tensors(number: int, reference: Reference) -> dict[str, Tensor]:
 
 
 def _embeddings(tensors: dict[str, Tensor], prefix: str, classes: int) -> TaskEmbeddings:
-    tokens = []
+    tokens: list[Tensor] = []
     while (key := f"{prefix}.tokens.{len(tokens)}") in tensors:
         tokens.append(tensors[key])
     keys, values = tensors.get(f"{prefix}.keys"), tensors.get(f"{prefix}.values")

@@ -27,7 +27,7 @@ from .messages import Message, from_line, segmentation_out, to_line, volume_out
 from .transport import Transport
 
 GRACE = 0.6  # seconds that a cancelled job may take to stop by itself
-DIED = "The background process ended unexpectedly, perhaps for lack of memory; nothing was changed, and you can try again."
+DIED = "The background process ended unexpectedly, perhaps for lack of memory; nothing was changed, so try again."
 
 
 @dataclass
@@ -258,10 +258,15 @@ class EngineClient:
             self._transport.post(self._next)
         if self._folder is not None:
             folder = self._folder
-            self._mover.submit(lambda: [p.unlink(missing_ok=True) for p in folder.glob(f"{job.number}-*")])
+            self._mover.submit(_remove, folder, f"{job.number}-*")
         if state == "done":
             job.on_done(value)
         elif state == "failed":
             job.on_error(error)
         else:
             job.on_cancelled()
+
+
+def _remove(folder: Path, pattern: str) -> None:
+    for path in folder.glob(pattern):
+        path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""What passes between a client and its worker: one JSON object a line, arrays in memory-mapped files of a private folder.
+"""What passes between a client and its worker: JSON lines, and arrays in files of a private folder.
 
-To the worker: ``{"job": n, "verb": "encode" | "segment", ...}``, ``{"verb": "cancel", "job": n}``.
-From the worker: ``{"ready": true, ...}``, then per job ``progress`` lines and one of ``done``, ``error``, ``cancelled``.
+To the worker: ``{"job": n, "verb": "encode" or "segment", ...}`` and ``{"verb": "cancel", "job": n}``.
+To the worker: ``{"job": n, "verb": "encode" (or "segment"), ...}``, ``{"verb": "cancel", "job": n}``.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import queue
 import sys
 import threading
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -51,9 +52,7 @@ class Worker:
                 if job in self._progress:
                     self._progress[job].cancel()
                 continue
-            self._progress[job] = Progress(
-                lambda fraction, text, job=job: self._say({"job": job, "progress": fraction, "text": text})
-            )
+            self._progress[job] = Progress(partial(self._tell, job))
             self._jobs.put(message)
         os._exit(0)  # the parent is gone: nothing that still runs has anyone to answer to
 
@@ -90,6 +89,9 @@ class Worker:
             "volumes_ml": list(result.volumes_ml),
             "seconds": result.seconds,
         }
+
+    def _tell(self, job: int, fraction: float, text: str) -> None:
+        self._say({"job": job, "progress": fraction, "text": text})
 
     def _say(self, message: Message) -> None:
         with self._lock:

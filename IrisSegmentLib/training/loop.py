@@ -24,17 +24,6 @@ from .views import Placement, grid_shape, sample, sampling_grid
 CHECKPOINT_SECONDS = 600
 
 
-def cli_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `irissegment train`."""
-    parser.add_argument("--data", type=Path, required=True, help="folder of labelled sets, each with a dataset.json")
-    parser.add_argument("--output", type=Path, required=True, help="checkpoints; an earlier run there goes on")
-    parser.add_argument("--hours", type=float, default=2.0, help="length of the whole run, resumed parts counted")
-    parser.add_argument("--network", default="small", help="configuration (default: small)")
-    parser.add_argument("--sets", nargs="+", help="train on these sets only (default: all)")
-    parser.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
-    parser.add_argument("--seed", type=int, default=0)
-
-
 def run(arguments: argparse.Namespace) -> None:
     """Train until the hours are used up; a checkpoint every ten minutes and at the end."""
     Trainer(arguments).train()

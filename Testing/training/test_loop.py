@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from IrisSegmentLib.network import build, load_network
+from IrisSegmentLib.training.arguments import add_train_arguments
 from IrisSegmentLib.training.episodes import Episode
-from IrisSegmentLib.training.loop import Trainer, cli_arguments, episode_loss
+from IrisSegmentLib.training.loop import Trainer, episode_loss
 from IrisSegmentLib.training.losses import hard_dice, schedule, segmentation_loss, soft_dice
 
 
 def arguments(data, output, hours=0.003):
     parser = argparse.ArgumentParser()
-    cli_arguments(parser)
+    add_train_arguments(parser)
     return parser.parse_args(["--data", str(data), "--output", str(output), "--hours", str(hours), "--network", "tiny"])
 
 

@@ -1,0 +1,1 @@
+"""How good the answers are: metrics, strategies over a labelled set, baselines."""
