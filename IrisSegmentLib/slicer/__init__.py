@@ -1,0 +1,1 @@
+"""Between Slicer's scene and plain values: the only place that imports slicer, vtk or qt. camelCase, as Slicer is."""

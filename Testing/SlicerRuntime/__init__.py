@@ -1,0 +1,146 @@
+"""What Slicer's application gives a scripted module, for tests on a machine without Slicer.
+
+The scene, nodes, logics and `slicer.util` are Slicer's own, from the package `slicer-core`. This package adds what that
+lacks: `qt` and `ctk` with PythonQt's manners and the qMRML widgets (on PySide6, offscreen), `slicer.app`,
+`slicer.modules`, and the Python layer of scripted modules: our own small one, or Slicer's, unmodified, where its
+folder is given. It is test equipment: only what the module uses, and strict where PythonQt is strict.
+
+Example::
+
+    import SlicerRuntime
+
+    SlicerRuntime.start()
+    widget = SlicerRuntime.loadModule("IrisSegment/IrisSegment.py")
+    widget.ui.encodeButton.click()
+    SlicerRuntime.waitFor(lambda: widget.logic.presets, seconds=20)
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+_started: dict[str, Any] = {}
+
+
+def start(slicerPython: str | Path | None = None) -> Any:
+    """Boot once per process: the scene, `qt`, `ctk`, `slicer.app`; returns `slicer.app`.
+
+    :param slicerPython: Slicer's ``Base/Python/slicer`` folder, to run its own Python layer; our own by default.
+    """
+    if "app" in _started:
+        return _started["app"]
+    import slicer
+
+    from . import application, pythonqt, scene, widgets
+
+    pythonqt.install()
+    widgets.install()
+    logic = scene.boot()
+    slicer.app = application.Application(logic)
+    layer = Path(slicerPython) if slicerPython else Path(__file__).parent / "slicerLayer"
+    slicer.__path__.append(str(layer))
+    _started["app"] = slicer.app
+    return slicer.app
+
+
+def loadModule(path: str | Path) -> Any:
+    """Load a scripted module as the module manager does and show its panel; returns the module's widget object."""
+    import qt
+    import slicer
+
+    path = Path(path)
+    name = path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    parent = types.SimpleNamespace(path=str(path), title="", icon=None)
+    record = types.SimpleNamespace(name=name, path=str(path), title=name)
+    setattr(slicer.modules, name.lower(), record)
+    setattr(slicer.moduleNames, name, name)
+    getattr(module, name)(parent)
+    record.title = parent.title
+    panel = slicer.qMRMLWidget()
+    panel.setLayout(qt.QVBoxLayout())
+    panel.setMRMLScene(slicer.mrmlScene)
+    panel.windowTitle = parent.title
+    widget = getattr(module, f"{name}Widget")(panel)
+    record.widgetRepresentation = lambda: types.SimpleNamespace(self=lambda: widget)
+    widget.setup()
+    widget.enter()
+    slicer.app.startUp()
+    return widget
+
+
+def processEvents(seconds: float = 0.0) -> None:
+    """Let the application work for a while."""
+    waitFor(lambda: False, seconds, mustHappen=False)
+
+
+def waitFor(happened: Callable[[], Any], seconds: float, mustHappen: bool = True) -> None:
+    """Let the application work until something is so.
+
+    :raises AssertionError: when it does not come to pass in time.
+    """
+    import slicer
+
+    until = time.monotonic() + seconds
+    while True:
+        slicer.app.processEvents()
+        if happened():
+            return
+        if time.monotonic() >= until:
+            break
+        time.sleep(0.002)
+    assert not mustHappen, f"waited {seconds} s in vain"
+
+
+def screenshot(widget: Any, path: str | Path) -> None:
+    """A picture of a widget as a person would see it."""
+    import slicer
+
+    widget.show()
+    slicer.app.processEvents()
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    assert widget.grab().save(str(path)), f"no picture was written to {path}"
+
+
+class EventLoopWatch:
+    """Measures how long the application was deaf: a 10 ms timer notes the longest time between two of its ticks.
+
+    Example::
+
+        with EventLoopWatch() as watch:
+            ...
+        assert watch.longest_ms < 50
+    """
+
+    def __enter__(self) -> EventLoopWatch:
+        import qt
+
+        self.longest_ms = 0.0
+        self._last = time.monotonic()
+        self._timer = qt.QTimer()
+        self._timer.setTimerType(qt.Qt.PreciseTimer)
+        self._timer.setInterval(10)
+        self._timer.connect("timeout()", self._tick)
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.stop()
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.longest_ms = max(self.longest_ms, (now - self._last) * 1000 - 10)
+        self._last = now

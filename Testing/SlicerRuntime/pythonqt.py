@@ -1,0 +1,126 @@
+"""`qt`: PySide6 with PythonQt's manners.
+
+PythonQt makes Qt properties Python attributes (`label.text = "x"`, `button.enabled`), connects by signature
+(`button.connect("clicked(bool)", f)`), drops the signal's arguments that a slot does not take, and refuses attributes
+and signals that do not exist. PySide6 does none of that, so it is taught here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+from PySide6 import QtCore, QtGui, QtWidgets
+
+METHODS_TOO = {("QTimer", "singleShot")}  # a property's name that is better known as a static method
+_wrappers: dict[tuple[int, str], list[tuple[Callable, Callable]]] = {}
+
+
+def install() -> types.ModuleType:
+    """Make `import qt` work; returns the module."""
+    module = types.ModuleType("qt")
+    for source in (QtCore, QtGui, QtWidgets):
+        for name in dir(source):
+            if not name.startswith("_"):
+                thing = getattr(source, name)
+                setattr(module, name, thing)
+                if isinstance(thing, type) and issubclass(thing, QtCore.QObject):
+                    exposeProperties(thing)
+    QtCore.QObject.connect = _connect
+    QtCore.QObject.disconnect = _disconnect
+    QtCore.QObject.name = property(
+        lambda self: QtCore.QObject.property(self, "objectName"),
+        lambda self, value: QtCore.QObject.setProperty(self, "objectName", value),
+    )
+    QtCore.QObject.className = lambda self: self.metaObject().className()
+    QtCore.QObject.__setattr__ = _strictSetattr
+    sys.modules["qt"] = module
+    QtWidgets.QApplication.instance() or QtWidgets.QApplication(sys.argv[:1])
+    return module
+
+
+def exposeProperties(widgetClass: type) -> None:
+    """Turn the class's own Qt properties into Python attributes."""
+    meta = widgetClass.staticMetaObject
+    for index in range(meta.propertyOffset(), meta.propertyCount()):
+        qtProperty = meta.property(index)
+        name = qtProperty.name()
+        if (widgetClass.__name__, name) in METHODS_TOO:
+            continue
+        setter = _setterOf(name) if qtProperty.isWritable() else None
+        setattr(widgetClass, f"{name}_" if keyword.iskeyword(name) else name, property(_getterOf(name), setter))
+
+
+def _getterOf(name: str) -> Callable[[Any], Any]:
+    return lambda self: QtCore.QObject.property(self, name)
+
+
+def _setterOf(name: str) -> Callable[[Any, Any], None]:
+    def setter(self: Any, value: Any) -> None:
+        QtCore.QObject.setProperty(self, name, value)
+
+    return setter
+
+
+def _connect(self: Any, signature: str, slot: Callable) -> bool:
+    name, _, arguments = signature.replace(" ", "").rstrip(")").partition("(")
+    signal = getattr(self, name, None)
+    if not hasattr(signal, "connect") or not _declares(self, name, arguments):
+        raise ValueError(f"{self.metaObject().className()} has no signal {signature}")
+    taken = min(len(arguments.split(",")) if arguments else 0, _arity(slot))
+
+    def wrapper(*values: Any) -> None:
+        slot(*values[:taken])
+
+    signal.connect(wrapper)
+    _wrappers.setdefault((id(self), name), []).append((slot, wrapper))
+    return True
+
+
+def _disconnect(self: Any, signature: str, slot: Callable | None = None) -> bool:
+    name = signature.partition("(")[0]
+    kept = _wrappers.pop((id(self), name), [])
+    for connected, wrapper in kept:
+        if slot is None or connected == slot:
+            getattr(self, name).disconnect(wrapper)
+        else:
+            _wrappers.setdefault((id(self), name), []).append((connected, wrapper))
+    return True
+
+
+def _declares(widget: Any, name: str, arguments: str) -> bool:
+    """Whether a signal of this signature exists; stand-ins declare MRML arguments as plain objects."""
+    meta = widget.metaObject()
+    for index in range(meta.methodCount()):
+        method = meta.method(index)
+        if method.methodType() == QtCore.QMetaMethod.Signal:
+            signature = bytes(method.methodSignature()).decode()
+            if signature == f"{name}({arguments})":
+                return True
+            if signature.startswith(f"{name}(PyObject") and arguments.startswith("vtk"):
+                return True
+    return False
+
+
+def _arity(slot: Callable) -> int:
+    try:
+        parameters = inspect.signature(slot).parameters.values()
+    except (TypeError, ValueError):
+        return 0
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return 99
+    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+
+
+_plainSetattr = QtCore.QObject.__setattr__
+
+
+def _strictSetattr(self: Any, name: str, value: Any) -> None:
+    known = hasattr(type(self), name) or name.encode() in [bytes(n) for n in self.dynamicPropertyNames()]
+    if type(self).__module__.startswith("PySide6") and not known:
+        raise AttributeError(f"{type(self).__name__} has no attribute {name}")
+    _plainSetattr(self, name, value)

@@ -1,0 +1,212 @@
+"""`ctk` and `slicer.qMRML...`: stand-ins for the widgets that the module's panel uses, bound to the real scene."""
+
+from __future__ import annotations
+
+import sys
+import types
+import xml.etree.ElementTree as ElementTree
+from typing import Any
+
+import slicer
+from PySide6 import QtCore, QtUiTools, QtWidgets
+
+from .pythonqt import exposeProperties
+
+Property, Signal = QtCore.Property, QtCore.Signal
+
+
+class qMRMLWidget(QtWidgets.QWidget):
+    """A panel that hands its scene to the MRML widgets inside it."""
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self.isEntered = True
+        self._scene: Any = None
+        self.sceneReceivers: list[Any] = []
+
+    def setMRMLScene(self, scene: Any) -> None:
+        self._scene = scene
+        for receiver in self.sceneReceivers:
+            receiver.setMRMLScene(scene)
+
+    def mrmlScene(self) -> Any:
+        return self._scene
+
+
+class ctkCollapsibleButton(QtWidgets.QWidget):
+    """A titled section that folds."""
+
+    contentsCollapsed = Signal(bool)
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._title = QtWidgets.QToolButton(self)
+        self._title.setCheckable(True)
+        self._title.setChecked(True)
+        self._title.setToolButtonStyle(QtCore.Qt.ToolButtonTextBesideIcon)
+        self._title.setArrowType(QtCore.Qt.DownArrow)
+        self._title.toggled.connect(self._toggled)
+        self.setContentsMargins(0, 26, 0, 0)
+
+    def resizeEvent(self, event: Any) -> None:
+        self._title.setGeometry(0, 0, event.size().width(), 24)
+
+    def _toggled(self, shown: bool) -> None:
+        for child in self.children():
+            if isinstance(child, QtWidgets.QWidget) and child is not self._title:
+                child.setVisible(shown)
+        self._title.setArrowType(QtCore.Qt.DownArrow if shown else QtCore.Qt.RightArrow)
+        self.contentsCollapsed.emit(not shown)
+
+    text = Property(str, lambda self: self._title.text, lambda self, value: self._title.setText(value))
+    collapsed = Property(
+        bool, lambda self: not self._title.checked, lambda self, value: self._title.setChecked(not value)
+    )
+
+
+class qMRMLNodeComboBox(QtWidgets.QWidget):
+    """A choice among the scene's nodes of given classes."""
+
+    currentNodeChanged = Signal(object)
+    currentNodeIDChanged = Signal(str)
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._box = QtWidgets.QComboBox()
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._box)
+        self._scene: Any = None
+        self._types: list[str] = []
+        self._options = {"noneEnabled": False, "addEnabled": True, "removeEnabled": True, "showChildNodeTypes": True}
+        self._filling = False
+        self._announced = ""
+        self._box.currentIndexChanged.connect(lambda index: self._announce())
+
+    def setMRMLScene(self, scene: Any) -> None:
+        self._scene = scene
+        for event in ("NodeAddedEvent", "NodeRemovedEvent", "EndCloseEvent", "EndImportEvent"):
+            scene.AddObserver(getattr(slicer.vtkMRMLScene, event), lambda caller, event: self._fill())
+        self._fill()
+
+    def mrmlScene(self) -> Any:
+        return self._scene
+
+    def currentNode(self) -> Any:
+        return self._scene.GetNodeByID(self._box.currentData) if self._scene and self._box.currentData else None
+
+    def setCurrentNode(self, node: Any) -> None:
+        self.setCurrentNodeID(node.GetID() if node is not None else "")
+
+    def setCurrentNodeID(self, nodeID: str) -> None:
+        self._box.setCurrentIndex(self._box.findData(nodeID) if nodeID else (0 if self._options["noneEnabled"] else -1))
+
+    def _nodes(self) -> list[Any]:
+        found = []
+        for className in self._types:
+            for node in slicer.util.getNodesByClass(className, scene=self._scene):
+                exact = self._options["showChildNodeTypes"] or node.GetClassName() == className
+                if exact and not node.GetHideFromEditors():
+                    found.append(node)
+        return found
+
+    def _fill(self) -> None:
+        if self._scene is None:
+            return
+        current = self._box.currentData
+        self._filling = True
+        self._box.clear()
+        if self._options["noneEnabled"]:
+            self._box.addItem("None", "")
+        for node in self._nodes():
+            self._box.addItem(node.GetName(), node.GetID())
+        self._box.setCurrentIndex(max(self._box.findData(current) if current else 0, 0 if self._box.count else -1))
+        self._filling = False
+        self._announce()
+
+    def _announce(self) -> None:
+        current = self._box.currentData or ""
+        if not self._filling and current != self._announced:
+            self._announced = current
+            self.currentNodeChanged.emit(self.currentNode())
+            self.currentNodeIDChanged.emit(current)
+
+    def _setTypes(self, types: list[str]) -> None:
+        self._types = list(types)
+        self._fill()
+
+    def _option(name: str) -> Any:  # type: ignore[misc]  # noqa: N805
+        def setter(self: Any, value: bool) -> None:
+            self._options[name] = value
+            self._fill()
+
+        return Property(bool, lambda self: self._options[name], setter)
+
+    nodeTypes = Property("QStringList", lambda self: self._types, _setTypes)
+    noneEnabled = _option("noneEnabled")
+    addEnabled = _option("addEnabled")
+    removeEnabled = _option("removeEnabled")
+    showChildNodeTypes = _option("showChildNodeTypes")
+    currentNodeID = Property(str, lambda self: self._box.currentData or "", setCurrentNodeID)
+
+
+CLASSES = (qMRMLWidget, ctkCollapsibleButton, qMRMLNodeComboBox)
+# Named by Slicer's own Python layer when it is imported, used by no panel here.
+NAMED_ONLY = {
+    "ctk": (
+        "ctkCheckBox ctkCheckablePushButton ctkDoubleSlider ctkDoubleSpinBox ctkComboBox ctkRangeWidget "
+        "ctkDoubleRangeSlider ctkPathLineEdit ctkDirectoryButton ctkColorPickerButton ctkCollapsibleGroupBox "
+        "ctkSliderWidget"
+    ),
+    "slicer": (
+        "qMRMLSliderWidget qMRMLSpinBox qMRMLRangeWidget qMRMLSubjectHierarchyComboBox qMRMLCheckableNodeComboBox "
+        "qMRMLSubjectHierarchyTreeView"
+    ),
+}
+
+
+class UiLoader(QtUiTools.QUiLoader):
+    """Loads a panel and links the widgets that its .ui file connects to mrmlSceneChanged.
+
+    :raises ValueError: for a widget class that has no stand-in here.
+    """
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__()
+        for widgetClass in CLASSES:
+            self.registerCustomWidget(widgetClass)
+
+    def load(self, file: Any, parent: Any = None) -> Any:
+        root = ElementTree.fromstring(bytes(file.readAll()).decode())
+        links = []
+        for connections in root.findall("connections"):
+            for connection in list(connections):
+                if "vtkMRMLScene*" in connection.findtext("signal", ""):
+                    links.append((connection.findtext("sender"), connection.findtext("receiver")))
+                    connections.remove(connection)
+        known = {c.__name__ for c in CLASSES} | set(dir(QtWidgets))
+        unknown = {str(w.get("class")) for w in root.iter("widget")} - known
+        if unknown:
+            raise ValueError(f"no stand-in for {', '.join(sorted(unknown))}")
+        buffer = QtCore.QBuffer()
+        buffer.setData(ElementTree.tostring(root))
+        buffer.open(QtCore.QIODevice.ReadOnly)
+        widget = super().load(buffer, parent)
+        for sender, receiver in links:
+            source = widget if widget.objectName == sender else widget.findChild(QtWidgets.QWidget, sender)
+            source.sceneReceivers.append(widget.findChild(QtWidgets.QWidget, receiver))
+        return widget
+
+
+def install() -> None:
+    """Make `import ctk` work and put the qMRML widgets where Slicer has them."""
+    ctk = types.ModuleType("ctk")
+    places = {"ctk": ctk, "slicer": slicer}
+    for place, names in NAMED_ONLY.items():
+        for name in names.split():
+            setattr(places[place], name, type(name, (QtWidgets.QWidget,), {}))
+    for widgetClass in CLASSES:
+        setattr(ctk if widgetClass.__name__.startswith("ctk") else slicer, widgetClass.__name__, widgetClass)
+        exposeProperties(widgetClass)
+    sys.modules["ctk"] = ctk
+    sys.modules["qt"].QUiLoader = UiLoader  # type: ignore[attr-defined]
