@@ -30,13 +30,9 @@ def install() -> types.ModuleType:
                 setattr(module, name, thing)
                 if isinstance(thing, type) and issubclass(thing, QtCore.QObject):
                     exposeProperties(thing)
-    QtCore.QObject.connect = _connect
-    QtCore.QObject.disconnect = _disconnect
-    QtCore.QObject.name = property(
-        lambda self: QtCore.QObject.property(self, "objectName"),
-        lambda self, value: QtCore.QObject.setProperty(self, "objectName", value),
-    )
-    QtCore.QObject.className = lambda self: self.metaObject().className()
+                    if "__getattribute__" in vars(thing):  # a class that looks attributes up in a way of its own
+                        thing.__getattribute__ = _getattributeOf(thing.__getattribute__)
+    QtCore.QObject.__getattribute__ = _getattributeOf(QtCore.QObject.__getattribute__)
     QtCore.QObject.__setattr__ = _strictSetattr
     sys.modules["qt"] = module
     QtWidgets.QApplication.instance() or QtWidgets.QApplication(sys.argv[:1])
@@ -117,9 +113,27 @@ def _arity(slot: Callable) -> int:
 
 
 _plainSetattr = QtCore.QObject.__setattr__
+# What every QObject has in PythonQt; PySide6 has static methods of the same names, or nothing.
+_EVERYWHERE: dict[str, Callable[[Any], Any]] = {
+    "connect": lambda self: lambda signature, slot: _connect(self, signature, slot),
+    "disconnect": lambda self: lambda signature, slot=None: _disconnect(self, signature, slot),
+    "name": lambda self: QtCore.QObject.property(self, "objectName"),
+    "className": lambda self: lambda: self.metaObject().className(),
+}
+
+
+def _getattributeOf(plain: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    def getattribute(self: Any, name: str) -> Any:
+        everywhere = _EVERYWHERE.get(name)
+        return everywhere(self) if everywhere else plain(self, name)
+
+    return getattribute
 
 
 def _strictSetattr(self: Any, name: str, value: Any) -> None:
+    if name == "name":
+        QtCore.QObject.setProperty(self, "objectName", value)
+        return
     known = hasattr(type(self), name) or name.encode() in [bytes(n) for n in self.dynamicPropertyNames()]
     if type(self).__module__.startswith("PySide6") and not known:
         raise AttributeError(f"{type(self).__name__} has no attribute {name}")

@@ -10,8 +10,6 @@ from typing import Any
 import slicer
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
-from .pythonqt import exposeProperties
-
 Property, Signal = QtCore.Property, QtCore.Signal
 
 
@@ -207,6 +205,5 @@ def install() -> None:
             setattr(places[place], name, type(name, (QtWidgets.QWidget,), {}))
     for widgetClass in CLASSES:
         setattr(ctk if widgetClass.__name__.startswith("ctk") else slicer, widgetClass.__name__, widgetClass)
-        exposeProperties(widgetClass)
     sys.modules["ctk"] = ctk
     sys.modules["qt"].QUiLoader = UiLoader  # type: ignore[attr-defined]
