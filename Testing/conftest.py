@@ -27,3 +27,22 @@ def data() -> Path:
 def samples() -> Path:
     """The sample cases that are part of the repository."""
     return ROOT / "Resources" / "SampleCases"
+
+
+@pytest.fixture(scope="session")
+def tiny_network(tmp_path_factory) -> Path:
+    """A network file with random weights: for tests of what lies around a network."""
+    from IrisSegmentLib.network import build, save_network
+
+    path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
+    save_network(build("tiny"), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def hippocampi(samples):
+    """The four sample hippocampi as (volume, segmentation) pairs; the first is the reference."""
+    from IrisSegmentLib.evaluation.dataset import LabelledSet
+
+    labelled = LabelledSet.read(samples / "hippocampus")
+    return [(labelled.image(case), labelled.label(case)) for case in labelled.cases["train"] + labelled.cases["test"]]

@@ -133,7 +133,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._types = list(types)
         self._fill()
 
-    def _option(name: str) -> Any:  # type: ignore[misc]  # noqa: N805
+    def _option(name: str) -> Any:  # type: ignore[misc]
         def setter(self: Any, value: bool) -> None:
             self._options[name] = value
             self._fill()

@@ -1,0 +1,168 @@
+import contextlib
+import json
+import os
+import struct
+
+import pytest
+import torch
+
+from IrisSegmentLib.context.cache import EmbeddingCache, content_hash
+from IrisSegmentLib.context.ensemble import joined
+from IrisSegmentLib.context.library import PresetLibrary, safe_stem
+from IrisSegmentLib.context.preset import Preset, Reference
+from IrisSegmentLib.errors import IrisError
+from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume
+from IrisSegmentLib.network import TaskEmbeddings
+
+
+def embeddings(classes=2, cells=6, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    numbers = lambda *shape: torch.randn(*shape, generator=random).half()  # noqa: E731
+    tokens = (numbers(classes, 11, 8), numbers(classes, 11, 4))
+    return TaskEmbeddings(tokens, numbers(cells, 5), numbers(classes, cells, 8))
+
+
+def preset(name="Hippocampus", seed=0):
+    segments = (
+        Segment("Anterior", (0.25, 0.5, 0.75), "SCT~hippocampus", 0, 1),
+        Segment("Posterior", (1.0, 0.0, 0.0), "", 0, 2),
+    )
+    reference = Reference({"coarse": embeddings(seed=seed), "fine": embeddings(seed=seed + 1)})
+    return Preset(name, segments, (reference,), "abc", 1, "MR or PET", (1.0, 1.0, 1.2), "left side only")
+
+
+def test_a_preset_comes_back_as_it_was(tmp_path):
+    original = preset().with_reference(preset(seed=5))
+    original.save(tmp_path / "h.iris")
+    assert os.listdir(tmp_path) == ["h.iris"]
+    back = Preset.load(tmp_path / "h.iris")
+    for field in ("name", "segments", "network", "preprocessing", "modality", "spacing", "notes", "created"):
+        assert getattr(back, field) == getattr(original, field), field
+    for level in ("coarse", "fine"):
+        ours, theirs = original.embeddings(level), back.embeddings(level)
+        assert all(torch.equal(a, b) for a, b in zip(ours.tokens, theirs.tokens, strict=True))
+        assert torch.equal(ours.keys, theirs.keys) and torch.equal(ours.values, theirs.values)
+
+
+def test_the_ensemble_averages_tokens_and_joins_keys():
+    a, b = embeddings(seed=1), embeddings(seed=2)
+    both = joined([a, b])
+    assert torch.allclose(both.tokens[0], (a.tokens[0].float() + b.tokens[0].float()) / 2)
+    assert both.keys.shape == (12, 5) and both.values.shape == (2, 12, 8)
+
+
+def test_a_reference_can_be_switched_off_and_the_last_one_cannot_be_missed():
+    both = preset().with_reference(preset(seed=5))
+    off = Preset(**{**vars(both), "references": (both.references[0], Reference(both.references[1].levels, False))})
+    assert torch.equal(off.embeddings("fine").keys, preset().embeddings("fine").keys)
+    none = Preset(**{**vars(both), "references": tuple(Reference(r.levels, False) for r in both.references)})
+    with pytest.raises(IrisError, match="switched off"):
+        none.embeddings("fine")
+
+
+def test_references_of_other_networks_or_segments_do_not_join():
+    with pytest.raises(IrisError, match="another network"):
+        preset().with_reference(Preset(**{**vars(preset()), "network": "other"}))
+    with pytest.raises(IrisError, match="other segments"):
+        preset().with_reference(Preset(**{**vars(preset()), "segments": preset().segments[::-1]}))
+
+
+def change(data: bytes, edit) -> bytes:
+    """The file with its words edited."""
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    words = json.loads(header["__metadata__"]["iris-preset"])
+    edit(words)
+    header["__metadata__"]["iris-preset"] = json.dumps(words)
+    encoded = json.dumps(header).encode()
+    return struct.pack("<Q", len(encoded)) + encoded + data[8 + length :]
+
+
+def test_damaged_and_foreign_files_are_refused_in_one_sentence(tmp_path):
+    good = preset().to_bytes()
+    bad = {
+        "empty": b"",
+        "text": b"hello there, this is not a preset at all",
+        "cut": good[: len(good) // 2],
+        "huge header": struct.pack("<Q", 2**60) + good[8:],
+        "newer": change(good, lambda words: words.update(schema=99)),
+        "no segments": change(good, lambda words: words.update(segments=[])),
+        "too many segments": change(good, lambda words: words["segments"].append(words["segments"][0])),
+        "wrong color": change(good, lambda words: words["segments"][0].update(color="red")),
+        "missing reference": change(good, lambda words: words["references"].append({"enabled": True})),
+        "list": change(good, lambda words: words.update(name=["a"])),
+    }
+    for name, data in bad.items():
+        path = tmp_path / "bad.iris"
+        path.write_bytes(data)
+        with pytest.raises(IrisError, match=r"bad\.iris") as caught:
+            Preset.load(path)
+        assert "\n" not in str(caught.value), name
+    with pytest.raises(IrisError, match="no preset file"):
+        Preset.load(tmp_path / "absent.iris")
+
+
+def test_every_cut_and_many_flips_are_refused_or_harmless():
+    good = preset().to_bytes()
+    random = torch.Generator().manual_seed(0)
+    for _ in range(300):
+        data = bytearray(good)
+        place, bit = (int(torch.randint(n, (1,), generator=random)) for n in (len(data), 8))
+        data[place] ^= 1 << bit
+        with contextlib.suppress(IrisError):
+            Preset.from_bytes(bytes(data), "flipped")
+    for length in range(0, len(good), 97):
+        with pytest.raises(IrisError):
+            Preset.from_bytes(good[:length], "cut")
+
+
+def test_a_preset_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    with pytest.raises(IrisError, match="could not be written"):
+        preset().save(tmp_path / "absent" / "x.iris")
+    (tmp_path / "folder.iris").mkdir()
+    with pytest.raises(IrisError):
+        preset().save(tmp_path / "folder.iris")
+    assert sorted(os.listdir(tmp_path)) == ["folder.iris"]
+
+
+def test_the_library_never_loses_a_preset_to_one_of_the_same_name(tmp_path):
+    library = PresetLibrary(tmp_path / "presets")
+    first, second = library.save(preset("Liver")), library.save(preset("Liver"))
+    assert [p.name for p in library.paths()] == ["Liver.iris", "Liver 2.iris"] and first != second
+    library.delete(second)
+    assert library.paths() == [first]
+    with pytest.raises(IrisError, match="not a preset of this library"):
+        library.delete(tmp_path / "elsewhere.iris")
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "..", "", "con:", "x" * 300])
+def test_names_never_become_paths(name):
+    stem = safe_stem(name)
+    assert stem and "/" not in stem and "\\" not in stem and not stem.startswith(".") and len(stem) <= 80
+
+
+def test_the_content_hash_sees_voxels_grid_masks_and_network_but_no_names(hippocampi):
+    image, segmentation = hippocampi[0]
+    key = content_hash(image, segmentation, "net", 1)
+    assert key == content_hash(Volume(image.array.copy(), image.affine, "renamed"), segmentation, "net", 1)
+    changed = image.array.copy()
+    changed[0, 0, 0] += 1
+    moved = image.affine.copy()
+    moved[0, 3] += 1
+    others = [
+        content_hash(Volume(changed, image.affine), segmentation, "net", 1),
+        content_hash(Volume(image.array, moved), segmentation, "net", 1),
+        content_hash(image, segmentation.only([0]), "net", 1),
+        content_hash(image, Segmentation(segmentation.layers + 0, moved, segmentation.segments), "net", 1),
+        content_hash(image, segmentation, "other", 1),
+        content_hash(image, segmentation, "net", 2),
+    ]
+    assert len({key, *others}) == 7
+
+
+def test_the_cache_forgets_the_oldest():
+    cache = EmbeddingCache()
+    reference = preset().references[0]
+    for n in range(200):
+        cache.put(str(n), reference)
+    assert cache.get("0") is None and cache.get("199") is reference

@@ -1,0 +1,135 @@
+import os
+import signal
+import stat
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from IrisSegmentLib.engine import Engine
+from IrisSegmentLib.engine.client import EngineClient
+from IrisSegmentLib.engine.transport import ProcessTransport
+from IrisSegmentLib.imaging.volume import Volume
+
+
+class Bench:
+    """A client on a real worker process, and what it was told."""
+
+    def __init__(self, network: Path | None) -> None:
+        self.transport = ProcessTransport()
+        self.client = EngineClient(self.transport, network=network, device="cpu")
+        self.told: list[tuple] = []
+
+    def ask(self, verb, *arguments, **words):
+        callbacks = {
+            "on_progress": lambda fraction, text: self.told.append(("progress", fraction, text)),
+            "on_done": lambda value: self.told.append(("done", value)),
+            "on_error": lambda sentence: self.told.append(("error", sentence)),
+            "on_cancelled": lambda: self.told.append(("cancelled",)),
+        }
+        return getattr(self.client, verb)(*arguments, **words, **callbacks)
+
+    def wait(self, *jobs, seconds=60):
+        until = time.monotonic() + seconds
+        while not all(job.ended for job in jobs):
+            assert time.monotonic() < until, [job.state for job in jobs]
+            self.transport.pump(0.05)
+
+    def until_progress(self, seconds=60):
+        until = time.monotonic() + seconds
+        while not any(t[0] == "progress" for t in self.told):
+            assert time.monotonic() < until
+            self.transport.pump(0.01)
+
+    @property
+    def answer(self):
+        return next(t[1] for t in reversed(self.told) if t[0] == "done")
+
+    @property
+    def errors(self):
+        return [t[1] for t in self.told if t[0] == "error"]
+
+
+@pytest.fixture
+def bench(tiny_network):
+    bench = Bench(tiny_network)
+    yield bench
+    bench.client.close()
+
+
+@pytest.fixture
+def preset(tiny_network, hippocampi):
+    return Engine(tiny_network, "cpu").encode(*hippocampi[0], name="h")
+
+
+def test_the_worker_answers_as_the_engine_does(bench, tiny_network, hippocampi):
+    bench.wait(bench.ask("encode", *hippocampi[0], name="h"))
+    preset = bench.answer
+    bench.wait(bench.ask("segment", hippocampi[1][0], preset))
+    engine = Engine(tiny_network, "cpu")
+    same = engine.segment(hippocampi[1][0], engine.encode(*hippocampi[0], name="h"))
+    assert np.array_equal(bench.answer.segmentation.layers, same.segmentation.layers)
+    assert bench.answer.volumes_ml == same.volumes_ml and bench.answer.confidence == same.confidence
+    assert [t for t in bench.told if t[0] == "progress"]
+
+
+def test_bad_input_comes_back_as_its_sentence(bench, hippocampi):
+    image, truth = hippocampi[0]
+    bench.wait(bench.ask("encode", image, truth.only([]), name="h"))
+    assert bench.errors == [f"No segment of '{truth.name}' was chosen; tick at least one."]
+
+
+def test_a_killed_worker_costs_one_job_and_the_next_click_works(bench, preset, hippocampi):
+    job = bench.ask("segment", hippocampi[1][0], preset)
+    bench.until_progress()
+    os.kill(bench.transport._process.pid, signal.SIGKILL)
+    bench.wait(job, seconds=5)
+    assert job.state == "failed" and len(bench.errors) == 1 and "try again" in bench.errors[0]
+    bench.wait(bench.ask("segment", hippocampi[1][0], preset))
+    assert bench.answer.segmentation.shape == hippocampi[1][0].shape
+
+
+@pytest.mark.parametrize("moment", ["at once", "while computing"])
+def test_cancel_takes_less_than_a_second(bench, preset, moment):
+    large = Volume(np.random.default_rng(0).normal(size=(300, 300, 200)).astype(np.float32), np.eye(4), "large")
+    first, second = bench.ask("segment", large, preset), bench.ask("segment", large, preset)
+    if moment == "while computing":
+        bench.until_progress()
+    started = time.monotonic()
+    bench.client.cancel_all()
+    bench.wait(first, second, seconds=2)
+    assert time.monotonic() - started < 1.0
+    assert first.state == second.state == "cancelled" and not bench.errors and not bench.client.busy
+
+
+def test_jobs_wait_their_turn_and_all_come(bench, preset, hippocampi):
+    jobs = [bench.ask("segment", image, preset) for image, _ in hippocampi]
+    jobs[1].cancel()
+    bench.wait(*jobs)
+    assert [job.state for job in jobs] == ["done", "cancelled", "done", "done"]
+
+
+def test_arrays_pass_in_a_private_folder_that_is_gone_afterwards(bench, preset, hippocampi):
+    job = bench.ask("segment", hippocampi[1][0], preset)
+    bench.until_progress()
+    folder = bench.client._folder
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    bench.wait(job)
+    process = bench.transport._process
+    bench.client.close()
+    assert not folder.exists() and process.wait(timeout=5) is not None
+
+
+def test_a_missing_network_is_told_in_its_sentence(tmp_path, preset, hippocampi):
+    bench = Bench(tmp_path / "absent.safetensors")
+    bench.wait(bench.ask("segment", hippocampi[1][0], preset))
+    assert len(bench.errors) == 1 and "absent.safetensors" in bench.errors[0]
+    bench.client.close()
+
+
+def test_the_worker_ends_when_its_parent_does(bench, preset, hippocampi):
+    bench.wait(bench.ask("segment", hippocampi[1][0], preset))
+    process = bench.transport._process
+    process.stdin.close()
+    assert process.wait(timeout=5) == 0

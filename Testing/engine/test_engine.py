@@ -1,0 +1,161 @@
+import numpy as np
+import pytest
+import torch
+
+from IrisSegmentLib.context.preset import Preset
+from IrisSegmentLib.engine import Cancelled, Engine, Progress
+from IrisSegmentLib.engine.engine import confidence
+from IrisSegmentLib.errors import IrisError
+from IrisSegmentLib.evaluation.metrics import dice
+from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume
+from IrisSegmentLib.network import build, save_network
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return Engine(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def learned(engine, hippocampi):
+    return engine.encode(*hippocampi[0], name="hippocampus")
+
+
+def test_another_patient_is_segmented(engine, learned, hippocampi):
+    """The trained network, one reference, three patients that it never saw."""
+    for image, truth in hippocampi[1:]:
+        result = engine.segment(image, learned)
+        assert result.segmentation.shape == image.shape and np.array_equal(result.segmentation.affine, image.affine)
+        assert [s.name for s in result.segmentation.segments] == [s.name for s in truth.segments]
+        found = [dice(result.segmentation.mask(n), truth.mask(n)) for n in range(2)]
+        assert min(found) > 0.5, found
+        assert all(0 < c <= 1 for c in result.confidence) and result.seconds > 0
+        assert result.volumes_ml == pytest.approx(result.segmentation.volumes_ml())
+
+
+def test_the_reference_finds_itself(engine, learned, hippocampi):
+    image, truth = hippocampi[0]
+    result = engine.segment(image, learned)
+    assert min(dice(result.segmentation.mask(n), truth.mask(n)) for n in range(2)) > 0.6
+
+
+def test_encoding_and_segmenting_report_their_progress(engine, hippocampi):
+    seen = []
+    preset = engine.encode(*hippocampi[1], name="x", progress=Progress(lambda f, text: seen.append((f, text))))
+    engine.segment(hippocampi[2][0], preset, progress=Progress(lambda f, text: seen.append((f, text))))
+    fractions = [f for f, _ in seen]
+    assert fractions.count(1.0) == 2 and fractions[0] == 0.0 and all(text for _, text in seen)
+
+
+def test_nothing_is_encoded_twice(engine, hippocampi, monkeypatch):
+    first = engine.encode(*hippocampi[0], name="once")
+    monkeypatch.setattr(engine.network, "encode", lambda *a: pytest.fail("encoded again"))
+    again = engine.encode(*hippocampi[0], name="other name")
+    assert torch.equal(first.embeddings("fine").keys, again.embeddings("fine").keys) and again.name == "other name"
+
+
+def test_a_saved_preset_gives_the_same_voxels(engine, learned, hippocampi, tmp_path):
+    learned.save(tmp_path / "h.iris")
+    image = hippocampi[2][0]
+    before, after = engine.segment(image, learned), engine.segment(image, Preset.load(tmp_path / "h.iris"))
+    assert np.array_equal(before.segmentation.layers, after.segmentation.layers)
+
+
+def test_a_preset_of_another_network_is_refused(learned, hippocampi, tmp_path):
+    save_network(build("tiny", seed=3), tmp_path / "other.safetensors")
+    with pytest.raises(IrisError, match="another network"):
+        Engine(tmp_path / "other.safetensors", "cpu").segment(hippocampi[1][0], learned)
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_cancelled_work_stops_at_the_next_step(engine, learned, hippocampi, step):
+    steps = []
+
+    def show(fraction, text):
+        steps.append(text)
+        if len(steps) > step:
+            progress.cancel()
+
+    progress = Progress(show)
+    with pytest.raises(Cancelled):
+        engine.segment(hippocampi[1][0], learned, progress=progress)
+    assert len(steps) == step + 1
+
+
+def test_bad_references_are_refused_in_words(engine, hippocampi):
+    image, truth = hippocampi[0]
+    empty = Segmentation(np.zeros_like(truth.layers), truth.affine, truth.segments, "drawn")
+    moved = truth.affine.copy()
+    moved[0, 3] += 5
+    for segmentation, words in [
+        (empty, "empty"),
+        (Segmentation(truth.layers, moved, truth.segments, "elsewhere"), "does not lie on the voxels"),
+        (truth.only([]), "tick at least one"),
+    ]:
+        with pytest.raises(IrisError, match=words):
+            engine.encode(image, segmentation, name="x")
+
+
+def rigidly_moved(volume, seed):
+    random = np.random.default_rng(seed)
+    axis = random.normal(size=3)
+    axis /= np.linalg.norm(axis)
+    angle = np.radians(random.uniform(-30, 30))
+    cross = np.cross(np.eye(3), axis)
+    motion = np.eye(4)
+    motion[:3, :3] = np.eye(3) * np.cos(angle) + np.sin(angle) * cross + (1 - np.cos(angle)) * np.outer(axis, axis)
+    motion[:3, 3] = random.uniform(-500, 500, 3)
+    return Volume(volume.array, motion @ volume.affine, "moved")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_rigid_change_of_header_gives_the_same_voxels(engine, learned, hippocampi, seed):
+    image = hippocampi[0][0]
+    here, there = engine.segment(image, learned), engine.segment(rigidly_moved(image, seed), learned)
+    assert np.array_equal(here.segmentation.layers, there.segmentation.layers)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 0, 1)])
+@pytest.mark.parametrize("flips", [(), (0,), (1, 2)])
+def test_permuted_and_flipped_axes_give_the_same_voxels(engine, learned, hippocampi, order, flips):
+    image = hippocampi[0][0]
+    array, affine = image.array.transpose(order), image.affine[:, [*order, 3]].copy()
+    for axis in flips:
+        affine[:3, 3] += affine[:3, axis] * (array.shape[axis] - 1)
+        affine[:3, axis] *= -1
+        array = np.flip(array, axis)
+    found = engine.segment(Volume(np.ascontiguousarray(array), affine, "stored otherwise"), learned)
+    layers = found.segmentation.layers[0]
+    layers = np.flip(layers, flips) if flips else layers
+    assert np.array_equal(layers.transpose(np.argsort(order)), engine.segment(image, learned).segmentation.layers[0])
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((20, 20, 20), np.uint8),
+        np.full((20, 20, 20), np.nan, np.float32),
+        np.random.default_rng(0).normal(size=(3, 200, 150)),
+        np.random.default_rng(0).integers(-128, 127, (1, 1, 1)).astype(np.int8),
+        np.random.default_rng(0).integers(0, 65535, (40, 1, 40)).astype(np.uint16),
+    ],
+    ids=["constant", "nan", "thin", "one voxel", "one row"],
+)
+def test_odd_targets_get_an_answer(engine, learned, array):
+    result = engine.segment(Volume(array, np.diag([1.0, 2.0, 0.5, 1.0]), "odd"), learned)
+    assert result.segmentation.shape == array.shape
+
+
+def test_confidence_is_of_what_was_found():
+    sure, unsure, nothing = torch.full((4, 4, 4), 9.0), torch.full((4, 4, 4), 0.1), torch.full((4, 4, 4), -9.0)
+    found = confidence(torch.stack([sure, unsure, nothing]))
+    assert found[0] > 0.99 > 0.8 > found[1] > 0 == found[2]
+
+
+def test_overlapping_segments_can_be_learned(engine, hippocampi):
+    image, truth = hippocampi[0]
+    whole = (truth.layers[0] > 0).astype(np.uint8)
+    layers = np.stack([truth.layers[0], whole])
+    both = (*truth.segments, Segment("Whole", (0, 0, 1), layer=1, label=1))
+    preset = engine.encode(image, Segmentation(layers, truth.affine, both, "both"), name="both")
+    assert [s.name for s in preset.segments] == [*(s.name for s in truth.segments), "Whole"]
