@@ -567,3 +567,4 @@ class IrisSegmentTest(ScriptedLoadableModuleTest):
         until = time.monotonic() + seconds
         while not happened() and time.monotonic() < until:
             slicer.app.processEvents()
+            time.sleep(0.005)

@@ -95,8 +95,11 @@ class Worker:
 
     def _say(self, message: Message) -> None:
         with self._lock:
-            self._out.write(to_line(message))
-            self._out.flush()
+            try:
+                self._out.write(to_line(message))
+                self._out.flush()
+            except BrokenPipeError:
+                os._exit(0)  # the parent is gone
 
 
 def _in_words(error: Exception) -> str:

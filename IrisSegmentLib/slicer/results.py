@@ -76,8 +76,9 @@ def _newResult(presetName: str, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> s
     node.CreateDefaultDisplayNodes()
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     if hierarchy is not None:
-        parent = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(volumeNode))
-        hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), parent)
+        item, parent = hierarchy.GetItemByDataNode(node), hierarchy.GetItemByDataNode(volumeNode)
+        if item and parent:
+            hierarchy.SetItemParent(item, hierarchy.GetItemParent(parent))
     return node
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-from PySide6 import QtWidgets
+from PySide6 import QtCore, QtWidgets
 
 
 class Application:
@@ -19,6 +19,7 @@ class Application:
         self._qt = QtWidgets.QApplication.instance()
         self._qt.setOrganizationName("IrisSegment tests")
         self._qt.setApplicationName("SlicerRuntime")
+        self._loop = QtCore.QEventLoop()
         self._logic = logic
         self._atStartup: list[Callable[[], None]] = []
         self._folder = tempfile.TemporaryDirectory(prefix="iris-runtime-")
@@ -43,8 +44,12 @@ class Application:
         for slot in slots:
             slot()
 
+    def coreIOManager(self) -> CoreIOManager:
+        return CoreIOManager()
+
     def processEvents(self) -> None:
-        self._qt.processEvents()
+        # Not QApplication.processEvents: in PySide6 6.12 each call takes one reference too many from None.
+        self._loop.processEvents()
 
     def testingEnabled(self) -> bool:
         return True
@@ -70,3 +75,20 @@ class Application:
 
     def restoreOverrideCursor(self) -> None:
         self._qt.restoreOverrideCursor()
+
+
+class CoreIOManager:
+    """Loads volumes and segmentations by the logics that do it in Slicer."""
+
+    def loadNodes(self, fileType: str, properties: dict[str, Any], nodes: Any, messages: Any) -> bool:
+        path = properties["fileName"]
+        if fileType == "VolumeFile":
+            name = properties.get("name") or Path(path).name.split(".")[0]
+            node = slicer.modules.volumes.logic().AddArchetypeVolume(path, name, 0)
+        elif fileType == "SegmentationFile":
+            node = slicer.modules.segmentations.logic().LoadSegmentationFromFile(path)
+        else:
+            raise ValueError(f"no reader of {fileType} here")
+        if node is not None:
+            nodes.AddItem(node)
+        return node is not None

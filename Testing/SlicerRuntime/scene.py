@@ -46,6 +46,7 @@ def boot() -> Any:
         moduleLogic.SetMRMLScene(scene)
         logic.SetModuleLogic(className, moduleLogic)
         setattr(slicer.modules, name, types.SimpleNamespace(name=name, logic=lambda found=moduleLogic: found))
+    scene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, _addToSubjectHierarchy)
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
     _dataIO(scene)
     slicer.mrmlScene = scene
@@ -61,6 +62,15 @@ def _dataIO(scene: Any) -> None:
     remote.GetCacheManager().SetRemoteCacheDirectory(cache)
     remote.AddDataIOToScene()
     _kept.append(remote)
+
+
+@vtk.calldata_type(vtk.VTK_OBJECT)
+def _addToSubjectHierarchy(scene: Any, event: int, node: Any) -> None:
+    """What the application's subject hierarchy plugins do with a new volume or segmentation."""
+    if node.IsA("vtkMRMLVolumeNode") or node.IsA("vtkMRMLSegmentationNode"):
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+        if not scene.IsImporting() and not hierarchy.GetItemByDataNode(node):
+            hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
 
 
 _kept: list[Any] = []  # the scene holds only a plain pointer to its data IO

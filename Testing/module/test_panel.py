@@ -1,0 +1,268 @@
+"""The panel as a radiologist uses it: the real buttons on the real scene, the real worker, the bundled network."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SlicerRuntime = pytest.importorskip("SlicerRuntime")
+pytest.importorskip("vtk")
+
+ROOT = Path(__file__).resolve().parents[2]
+DEAF_MS = 50  # the longest that our code may hold the application
+TERMINOLOGY = "Category~SCT^123037004^Anatomical Structure~SCT^78277001^Hippocampus~^^~Region~^^~^^"
+NAMES = ("Anterior hippocampus", "Posterior hippocampus")
+COLORS = ((0.9, 0.3, 0.2), (0.2, 0.5, 0.9))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runtime():
+    return SlicerRuntime.start(os.environ.get("IRIS_SLICER_PYTHON"))
+
+
+@pytest.fixture
+def panel(runtime):
+    import slicer
+
+    slicer.mrmlScene.Clear(False)
+    widget = SlicerRuntime.loadModule(ROOT / "IrisSegment" / "IrisSegment.py")
+    yield widget
+    widget.cleanup()
+    slicer.mrmlScene.Clear(False)
+
+
+def load(case, name):
+    import slicer
+
+    path = ROOT / "Resources" / "SampleCases" / "hippocampus" / f"hippocampus_{case}_image.nii.gz"
+    return slicer.modules.volumes.logic().AddArchetypeVolume(str(path), name, 0)
+
+
+def mark(case):
+    """The manual segmentation of a sample case, named and colored as a radiologist would."""
+    import slicer
+
+    path = ROOT / "Resources" / "SampleCases" / "hippocampus" / f"hippocampus_{case}_label.nii.gz"
+    node = slicer.modules.segmentations.logic().LoadSegmentationFromFile(str(path))
+    node.SetName("Hippocampus")
+    for segmentID, name, color in zip(node.GetSegmentation().GetSegmentIDs(), NAMES, COLORS, strict=True):
+        segment = node.GetSegmentation().GetSegment(segmentID)
+        segment.SetName(name)
+        segment.SetColor(*color)
+        segment.SetTerminology(TERMINOLOGY)
+    return node
+
+
+def choose(panel, volume, segmentation):
+    panel.ui.referenceVolumeSelector.setCurrentNode(volume)
+    panel.ui.referenceSegmentationSelector.setCurrentNode(segmentation)
+    SlicerRuntime.processEvents(0.05)
+
+
+def encode(panel):
+    assert panel.ui.encodeButton.enabled, panel.ui.encodeButton.toolTip
+    panel.ui.encodeButton.click()
+    SlicerRuntime.waitFor(lambda: not panel.logic.busy, 60)
+
+
+def segment(panel):
+    assert panel.ui.segmentButton.enabled, panel.ui.segmentButton.toolTip
+    panel.ui.segmentButton.click()
+    SlicerRuntime.waitFor(lambda: not panel.logic.busy, 60)
+    SlicerRuntime.processEvents(0.1)
+
+
+def results():
+    import slicer
+
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    return {n.GetNodeReference("IrisSegment.target").GetName(): n for n in nodes if n.GetAttribute("IrisSegment.preset")}
+
+
+def dices(node, volume, truth):
+    import slicer
+
+    found = []
+    ids = zip(node.GetSegmentation().GetSegmentIDs(), truth.GetSegmentation().GetSegmentIDs(), strict=True)
+    for ours, theirs in ids:
+        a = slicer.util.arrayFromSegmentBinaryLabelmap(node, ours, volume) > 0
+        b = slicer.util.arrayFromSegmentBinaryLabelmap(truth, theirs, volume) > 0
+        found.append(2 * (a & b).sum() / (a.sum() + b.sum()))
+    return found
+
+
+def test_mark_one_segment_all_keep_the_preset_and_use_it_tomorrow(panel, tmp_path):
+    import slicer
+
+    assert not panel.ui.encodeButton.enabled and "reference volume" in panel.ui.encodeButton.toolTip
+    volumes = {name: load(case, name) for case, name in (("023", "Patient A"), ("035", "Patient B"), ("038", "Patient C"))}
+    reference = mark("023")
+    choose(panel, volumes["Patient A"], reference)
+    assert "preset first" in panel.ui.segmentButton.toolTip
+    assert [v.GetName() for v in panel.tickedTargets()] == ["Patient B", "Patient C"]
+    with SlicerRuntime.EventLoopWatch() as watch:
+        encode(panel)
+        assert [p.name for p in panel.logic.presets] == ["Hippocampus"], panel.ui.statusLabel.text
+        segment(panel)
+    assert set(results()) == {"Patient B", "Patient C"}, panel.ui.statusLabel.text
+    assert watch.longest_ms < DEAF_MS
+    panel.parent.resize(430, 830)
+    SlicerRuntime.processEvents(0.05)
+    SlicerRuntime.screenshot(panel.parent, os.environ.get("IRIS_SCREENSHOT", tmp_path / "panel.png"))
+    assert "2 of 2" in panel.ui.statusLabel.text
+
+    panel.savePreset(tmp_path / "hippocampus.iris")
+    panel.onRemovePreset()
+    slicer.mrmlScene.Clear(False)
+    SlicerRuntime.processEvents(0.05)
+    assert panel.ui.targetsTable.rowCount == 0 and not panel.logic.presets
+
+    tomorrow = load("048", "Patient D")
+    panel.loadPreset(tmp_path / "hippocampus.iris")
+    SlicerRuntime.processEvents(0.05)
+    segment(panel)
+    node = results()["Patient D"]
+    segments = [node.GetSegmentation().GetSegment(i) for i in node.GetSegmentation().GetSegmentIDs()]
+    assert tuple(s.GetName() for s in segments) == NAMES
+    assert np.allclose([s.GetColor() for s in segments], COLORS, atol=1e-3)
+    assert all(s.GetTerminology() == TERMINOLOGY for s in segments)
+    assert min(dices(node, tomorrow, mark("048"))) > 0.5
+
+
+def test_a_target_under_a_transform_gets_its_result_under_the_same(panel):
+    import slicer
+
+    reference, target = load("023", "reference"), load("035", "target")
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
+    matrix = np.eye(4)
+    matrix[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]
+    matrix[:3, 3] = [30, -12, 55]
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    choose(panel, reference, mark("023"))
+    encode(panel)
+    segment(panel)
+    plain = results()["target"]
+    before = [slicer.util.arrayFromSegmentInternalBinaryLabelmap(plain, i) for i in plain.GetSegmentation().GetSegmentIDs()]
+    target.SetAndObserveTransformNodeID(transform.GetID())
+    segment(panel)
+    moved = next(
+        n for n in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+        if n.GetAttribute("IrisSegment.preset") and n.GetTransformNodeID() == transform.GetID()
+    )  # fmt: skip
+    after = [slicer.util.arrayFromSegmentInternalBinaryLabelmap(moved, i) for i in moved.GetSegmentation().GetSegmentIDs()]
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_an_empty_segment_is_one_sentence_and_the_scene_stays(panel):
+    import slicer
+
+    volume, reference = load("023", "A"), mark("023")
+    reference.GetSegmentation().AddEmptySegment("empty", "Nothing yet")
+    choose(panel, volume, reference)
+    count = slicer.mrmlScene.GetNumberOfNodes()
+    panel.ui.encodeButton.click()
+    SlicerRuntime.processEvents(0.1)
+    assert "'Nothing yet' is empty" in panel.ui.statusLabel.text
+    assert not panel.logic.presets and slicer.mrmlScene.GetNumberOfNodes() == count
+    panel.ui.segmentsList.item(2).setCheckState(panel.ui.segmentsList.item(2).checkState().Unchecked)
+    encode(panel)
+    assert len(panel.logic.presets[0].segments) == 2
+
+
+def test_a_worker_killed_in_mid_run_is_one_sentence_and_the_next_click_works(panel):
+    import slicer
+
+    for case, name in (("023", "A"), ("035", "B")):
+        load(case, name)
+    choose(panel, slicer.util.getNode("A"), mark("023"))
+    encode(panel)
+    count = slicer.mrmlScene.GetNumberOfNodes()
+    panel.ui.segmentButton.click()
+    SlicerRuntime.waitFor(lambda: panel.ui.progressBar.value > 0, 30)
+    os.kill(panel.logic._session._transport._process.processId(), signal.SIGKILL)
+    SlicerRuntime.waitFor(lambda: not panel.logic.busy, 10)
+    SlicerRuntime.processEvents(0.1)
+    assert "try again" in panel.ui.statusLabel.text and "\n" not in panel.ui.statusLabel.text
+    assert panel.ui.targetsTable.item(1, panel.STATE).text() == "failed"
+    assert slicer.mrmlScene.GetNumberOfNodes() == count and not results()
+    segment(panel)
+    assert set(results()) == {"B"}
+
+
+def test_cancel_stops_within_a_second_and_leaves_nothing(panel):
+    import slicer
+
+    for case, name in (("023", "A"), ("035", "B"), ("038", "C")):
+        load(case, name)
+    choose(panel, slicer.util.getNode("A"), mark("023"))
+    encode(panel)
+    panel.ui.segmentButton.click()
+    SlicerRuntime.waitFor(lambda: panel.ui.cancelButton.enabled, 10)
+    started = time.monotonic()
+    panel.ui.cancelButton.click()
+    SlicerRuntime.waitFor(lambda: not panel.logic.busy, 2)
+    assert time.monotonic() - started < 1.0 and not results()
+    assert panel.ui.segmentButton.enabled and "Stopped" in panel.ui.statusLabel.text
+
+
+def test_a_target_removed_or_changed_in_mid_run_is_reported_not_overwritten(panel):
+    import slicer
+
+    a, b, c = (load(case, name) for case, name in (("023", "A"), ("035", "B"), ("038", "C")))
+    choose(panel, a, mark("023"))
+    encode(panel)
+    panel.ui.segmentButton.click()
+    slicer.util.arrayFromVolume(b)[0, 0, 0] += 1
+    slicer.util.arrayFromVolumeModified(b)
+    slicer.mrmlScene.RemoveNode(c)
+    SlicerRuntime.waitFor(lambda: not panel.logic.busy, 60)
+    SlicerRuntime.processEvents(0.1)
+    assert not results() and panel.ui.targetsTable.item(1, panel.STATE).text() == "failed"
+    assert "was changed while" in panel.ui.targetsTable.item(1, panel.RESULT).text()
+
+
+def test_closing_the_scene_in_mid_run_ends_the_work(panel):
+    import slicer
+
+    for case, name in (("023", "A"), ("035", "B")):
+        load(case, name)
+    choose(panel, slicer.util.getNode("A"), mark("023"))
+    encode(panel)
+    panel.ui.segmentButton.click()
+    SlicerRuntime.processEvents(0.05)
+    slicer.mrmlScene.Clear(False)
+    SlicerRuntime.waitFor(lambda: not panel.logic.busy, 2)
+    SlicerRuntime.processEvents(0.2)
+    assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+
+
+def test_foreign_and_missing_presets_are_refused_in_the_panel(panel, tmp_path):
+    from IrisSegmentLib.engine import Engine
+    from IrisSegmentLib.evaluation.dataset import LabelledSet
+    from IrisSegmentLib.network import build, save_network
+
+    (tmp_path / "bad.iris").write_bytes(b"not a preset")
+    for path, words in ((tmp_path / "bad.iris", "not a preset"), (tmp_path / "gone.iris", "no preset file")):
+        panel.loadPreset(path)
+        assert words in panel.ui.statusLabel.text and not panel.logic.presets
+    save_network(build("tiny"), tmp_path / "other.safetensors")
+    labelled = LabelledSet.read(ROOT / "Resources" / "SampleCases" / "hippocampus")
+    case = labelled.cases["train"][0]
+    other = Engine(tmp_path / "other.safetensors", "cpu").encode(labelled.image(case), labelled.label(case), name="other")
+    other.save(tmp_path / "other.iris")
+    panel.loadPreset(tmp_path / "other.iris")
+    load("035", "B")
+    SlicerRuntime.processEvents(0.05)
+    segment(panel)
+    assert "another network" in panel.ui.statusLabel.text and not results()
+
+
+def test_the_module_tests_itself(panel):
+    import IrisSegment
+
+    test = IrisSegment.IrisSegmentTest()
+    test.setUp()
+    test.test_sampleCases()
