@@ -20,6 +20,7 @@ class LabelledSet:
 
     folder: Path
     name: str
+    modality: str
     classes: dict[int, str]
     cases: dict[str, list[str]]
 
@@ -34,7 +35,7 @@ class LabelledSet:
             words = json.loads(path.read_text())
             classes = {int(k): str(v) for k, v in words["classes"].items()}
             cases = {str(split): [str(c) for c in names] for split, names in words["cases"].items()}
-            return cls(folder, str(words["name"]), classes, cases)
+            return cls(folder, str(words["name"]), str(words.get("modality", "")), classes, cases)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise IrisError(f"'{path}' does not name classes and cases as a labelled set must.") from error
 

@@ -6,8 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import Conv, CrossAttention, FeedForward, Perceptron, Residual, SelfAttention, cells, norm_act, shuffle
-from .blocks import uncells, upsample
+from .blocks import (
+    Conv,
+    CrossAttention,
+    FeedForward,
+    Perceptron,
+    Residual,
+    SelfAttention,
+    cells,
+    norm_act,
+    shuffle,
+    uncells,
+    upsample,
+)
 from .config import NetworkConfig
 
 
