@@ -1,4 +1,4 @@
-"""The pieces that every part of the network is made of: convolution blocks, attention, and the cells of a feature map."""
+"""What every part of the network is made of: convolution blocks, attention, and the cells of a feature map."""
 
 from __future__ import annotations
 

@@ -26,13 +26,13 @@ def bundled_weights() -> Path:
     """
     path = Path(__file__).resolve().parents[2] / "Resources" / "Network" / BUNDLED
     if not path.exists():
-        raise IrisError(f"The bundled network is missing ('{BUNDLED}' in Resources/Network); install IrisSegment again.")
+        raise IrisError(f"The bundled network '{BUNDLED}' is missing from Resources/Network; install IrisSegment again.")
     return path
 
 
 def save_network(network: Iris, path: str | Path, notes: dict[str, str] | None = None) -> None:
     """Write float16 weights with the configuration in the header; beside, then renamed."""
-    tensors = {k: v.detach().half().contiguous() if v.is_floating_point() else v for k, v in network.state_dict().items()}
+    tensors = {k: v.detach().half().contiguous() for k, v in network.state_dict().items()}
     data = save(tensors, {"config": json.dumps(network.config.to_json()), **(notes or {})})
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}")

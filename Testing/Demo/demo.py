@@ -101,7 +101,8 @@ def run_task(logic, labelled: LabelledSet, task: str, output: Path):
 def load_volume(labelled: LabelledSet, case: str):
     import slicer
 
-    return slicer.util.loadVolume(str(labelled.folder / f"{case}_image.nii.gz"), {"name": f"{case} {labelled.modality}"})
+    path = labelled.folder / f"{case}_image.nii.gz"
+    return slicer.util.loadVolume(str(path), {"name": f"{case} {labelled.modality}"})
 
 
 def load_truth(labelled: LabelledSet, case: str):

@@ -12,9 +12,11 @@ ORIENTATIONS = ("Axial", "Sagittal", "Coronal")
 _views: dict = {}
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #1c2733; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem;
+       color: #1c2733; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-table { border-collapse: collapse; } td, th { padding: .25rem .8rem; border-bottom: 1px solid #d5dde5; text-align: left; }
+table { border-collapse: collapse; }
+td, th { padding: .25rem .8rem; border-bottom: 1px solid #d5dde5; text-align: left; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 .row { display: flex; gap: .5rem; align-items: center; margin: .4rem 0; } .row b { width: 6.5rem; }
 .row img { width: 280px; height: 280px; background: #000; } .key { display: inline-block; width: .8em; height: .8em; }
@@ -30,7 +32,7 @@ def pictures(volume, result, manual):
     rows = [("Result" if manual is not None else "Reference", result)]
     if manual is not None:
         rows.append(("Manual label", manual))
-    return [(words, [_picture(volume, node, orientation, center) for orientation in ORIENTATIONS]) for words, node in rows]
+    return [(words, [_picture(volume, node, o, center) for o in ORIENTATIONS]) for words, node in rows]
 
 
 def write(output: Path, rows, figures, seconds: float) -> Path:
@@ -45,7 +47,7 @@ def write(output: Path, rows, figures, seconds: float) -> Path:
         f"<h2>{html.escape(title)}</h2>"
         + "".join(
             f"<div class=row><b>{words}</b>"
-            + "".join(f'<img alt="{o}" title="{o}" src="{_data(p)}">' for o, p in zip(ORIENTATIONS, images, strict=True))
+            + "".join(_image(o, png) for o, png in zip(ORIENTATIONS, images, strict=True))
             + "</div>"
             for words, images in parts
         )
@@ -55,8 +57,8 @@ def write(output: Path, rows, figures, seconds: float) -> Path:
     page.write_text(
         f"<!doctype html><meta charset=utf-8><title>IrisSegment demo</title><style>{STYLE}</style>"
         "<h1>IrisSegment: one patient marked, the others segmented</h1>"
-        "<p>Each task was learned from one reference. The other patients were segmented with it, whole scans, no hints. "
-        "Dice is the agreement with the manual label: 1 is perfect, 0 is none. The network never saw these patients. "
+        "<p>Each task was learned from one reference. The other patients were segmented with it: whole scans, no "
+        "hints. Dice is the agreement with the manual label: 1 is perfect, 0 is none. The network never saw these patients. "
         f"Everything here took {seconds:.0f} seconds.</p>"
         "<table><tr><th>Task<th>Target<th>Segment<th class=n>Dice<th class=n>Volume (mL)<th class=n>Manual (mL)"
         f"<th class=n>Seconds</tr>{table}</table>"
@@ -84,5 +86,6 @@ def _center(segmentation) -> tuple[float, float, float]:
     return tuple((bounds[2 * n] + bounds[2 * n + 1]) / 2 for n in range(3))  # type: ignore[return-value]
 
 
-def _data(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def _image(orientation: str, png: bytes) -> str:
+    data = base64.b64encode(png).decode()
+    return f'<img alt="{orientation}" title="{orientation}" src="data:image/png;base64,{data}">'

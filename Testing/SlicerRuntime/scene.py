@@ -12,11 +12,12 @@ import slicer.util
 import vtk
 
 LOGICS = {
-    "volumes": "vtkSlicerVolumesLogic",
-    "subjecthierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
-    "transforms": "vtkSlicerTransformLogic",
-    "segmentations": "vtkSlicerSegmentationsModuleLogic",
-    "tables": "vtkSlicerTablesLogic",
+    "Colors": "vtkSlicerColorLogic",
+    "Volumes": "vtkSlicerVolumesLogic",
+    "SubjectHierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
+    "Transforms": "vtkSlicerTransformLogic",
+    "Segmentations": "vtkSlicerSegmentationsModuleLogic",
+    "Tables": "vtkSlicerTablesLogic",
 }
 
 
@@ -36,7 +37,6 @@ def boot() -> Any:
     logic.SetViewLogics(vtk.vtkCollection())
     logic.SetTemporaryPath(tempfile.gettempdir())
     logic.GetColorLogic().SetMRMLScene(scene)
-    logic.GetColorLogic().AddDefaultColorNodes()
     slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance().SetMRMLApplicationLogic(logic)
     slicer.modules = types.SimpleNamespace()
     slicer.moduleNames = types.SimpleNamespace()
@@ -44,8 +44,9 @@ def boot() -> Any:
         moduleLogic = getattr(slicer, className)()
         moduleLogic.SetMRMLApplicationLogic(logic)
         moduleLogic.SetMRMLScene(scene)
-        logic.SetModuleLogic(className, moduleLogic)
-        setattr(slicer.modules, name, types.SimpleNamespace(name=name, logic=lambda found=moduleLogic: found))
+        logic.SetModuleLogic(name, moduleLogic)
+        setattr(slicer.modules, name.lower(), types.SimpleNamespace(name=name, logic=lambda found=moduleLogic: found))
+    slicer.modules.colors.logic().AddDefaultColorNodes()
     scene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, _addToSubjectHierarchy)
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
     _dataIO(scene)

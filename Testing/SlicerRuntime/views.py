@@ -1,4 +1,4 @@
-"""Slice views without a window: Slicer's own displayable managers draw into an offscreen renderer (Mesa, no display)."""
+"""Slice views without a window: Slicer's own displayable managers draw into an offscreen renderer."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class SliceView:
         for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
             node.CreateDefaultDisplayNodes()
             node.GetDisplayNode().SetVisibility(node in segmentationNodes)
-            node.GetDisplayNode().SetOpacity2DFill(0.25)
+            node.GetDisplayNode().SetOpacity2DFill(0.0)  # an outline leaves the image to be judged
             node.GetDisplayNode().SetSliceIntersectionThickness(2)
         connection = self._logic.GetImageDataConnection()
         if connection is not None:

@@ -79,7 +79,14 @@ def results():
     import slicer
 
     nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-    return {n.GetNodeReference("IrisSegment.target").GetName(): n for n in nodes if n.GetAttribute("IrisSegment.preset")}
+    ours = [n for n in nodes if n.GetAttribute("IrisSegment.preset")]
+    return {n.GetNodeReference("IrisSegment.target").GetName(): n for n in ours}
+
+
+def voxels(node):
+    import slicer
+
+    return [slicer.util.arrayFromSegmentInternalBinaryLabelmap(node, i) for i in node.GetSegmentation().GetSegmentIDs()]
 
 
 def dices(node, volume, truth):
@@ -98,7 +105,8 @@ def test_mark_one_segment_all_keep_the_preset_and_use_it_tomorrow(panel, tmp_pat
     import slicer
 
     assert not panel.ui.encodeButton.enabled and "reference volume" in panel.ui.encodeButton.toolTip
-    volumes = {name: load(case, name) for case, name in (("023", "Patient A"), ("035", "Patient B"), ("038", "Patient C"))}
+    patients = {"Patient A": "023", "Patient B": "035", "Patient C": "038"}
+    volumes = {name: load(case, name) for name, case in patients.items()}
     reference = mark("023")
     choose(panel, volumes["Patient A"], reference)
     assert "preset first" in panel.ui.segmentButton.toolTip
@@ -145,15 +153,14 @@ def test_a_target_under_a_transform_gets_its_result_under_the_same(panel):
     encode(panel)
     segment(panel)
     plain = results()["target"]
-    before = [slicer.util.arrayFromSegmentInternalBinaryLabelmap(plain, i) for i in plain.GetSegmentation().GetSegmentIDs()]
+    before = voxels(plain)
     target.SetAndObserveTransformNodeID(transform.GetID())
     segment(panel)
     moved = next(
         n for n in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
         if n.GetAttribute("IrisSegment.preset") and n.GetTransformNodeID() == transform.GetID()
     )  # fmt: skip
-    after = [slicer.util.arrayFromSegmentInternalBinaryLabelmap(moved, i) for i in moved.GetSegmentation().GetSegmentIDs()]
-    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(before, voxels(moved), strict=True))
 
 
 def test_an_empty_segment_is_one_sentence_and_the_scene_stays(panel):
@@ -251,7 +258,8 @@ def test_foreign_and_missing_presets_are_refused_in_the_panel(panel, tmp_path):
     save_network(build("tiny"), tmp_path / "other.safetensors")
     labelled = LabelledSet.read(ROOT / "Resources" / "SampleCases" / "hippocampus")
     case = labelled.cases["train"][0]
-    other = Engine(tmp_path / "other.safetensors", "cpu").encode(labelled.image(case), labelled.label(case), name="other")
+    engine = Engine(tmp_path / "other.safetensors", "cpu")
+    other = engine.encode(labelled.image(case), labelled.label(case), name="other")
     other.save(tmp_path / "other.iris")
     panel.loadPreset(tmp_path / "other.iris")
     load("035", "B")

@@ -224,7 +224,8 @@ def test_results_survive_saving_the_scene(scene, tmp_path):
     assert scene.WriteToMRB(str(tmp_path / "scene.mrb"), None)
     scene.Clear(False)
     assert scene.ReadFromMRB(str(tmp_path / "scene.mrb"), True)
-    volumeNode, node = (slicer.util.getNodesByClass(c)[0] for c in ("vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode"))
+    volumeNode = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")[0]
+    node = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")[0]
     back = readBack(node, volumeNode)
     assert np.array_equal(back.mask(0), blocks()[0]) and back.segments[0].terminology == TERMINOLOGY
     # still known as ours, so a rerun replaces it
