@@ -7,6 +7,7 @@ safetensors with JSON in its header, never pickle.
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 from collections.abc import Mapping
@@ -36,10 +37,12 @@ LEVELS = ("coarse", "fine")  # the whole reference scan; closer around its segme
 class Reference:
     """What the network keeps of one reference: embeddings per level, for all segments of the preset.
 
+    :param extent: size of the closer look at it, in mm along R, A, S.
     :param enabled: whether the reference takes part; it can be switched off and on again.
     """
 
     levels: Mapping[str, TaskEmbeddings]
+    extent: tuple[float, float, float]
     enabled: bool = True
 
 
@@ -73,10 +76,19 @@ class Preset:
 
         :raises IrisError: when every reference is switched off.
         """
-        enabled = [r.levels[level] for r in self.references if r.enabled]
+        return joined([r.levels[level] for r in self._enabled()])
+
+    @property
+    def extent(self) -> tuple[float, float, float]:
+        """Mean size of the closer look at the references, in mm along R, A, S."""
+        extents = [r.extent for r in self._enabled()]
+        return tuple(sum(axis) / len(extents) for axis in zip(*extents, strict=True))
+
+    def _enabled(self) -> list[Reference]:
+        enabled = [r for r in self.references if r.enabled]
         if not enabled:
             raise IrisError(f"All references of the preset '{self.name}' are switched off; switch one on.")
-        return joined(enabled)
+        return enabled
 
     def with_reference(self, other: Preset) -> Preset:
         """This preset with the references of another added: the context ensemble.
@@ -142,7 +154,7 @@ class Preset:
             "notes": self.notes,
             "created": self.created,
             "segments": [{"name": s.name, "color": list(s.color), "terminology": s.terminology} for s in self.segments],
-            "references": [{"enabled": r.enabled} for r in self.references],
+            "references": [{"enabled": r.enabled, "extent": list(r.extent)} for r in self.references],
         }
 
     @classmethod
@@ -153,7 +165,9 @@ class Preset:
         )
         references = tuple(
             Reference(
-                {level: _embeddings(tensors, f"{n}.{level}", len(segments)) for level in LEVELS}, bool(r["enabled"])
+                {level: _embeddings(tensors, f"{n}.{level}", len(segments)) for level in LEVELS},
+                _numbers(r["extent"], 3),
+                bool(r["enabled"]),
             )
             for n, r in enumerate(words["references"])
         )
@@ -215,4 +229,6 @@ def _text(value: object) -> str:
 def _numbers(values: object, count: int) -> tuple[float, float, float]:
     if not isinstance(values, list) or len(values) != count:
         raise ValueError("not the right count of numbers")
+    if not all(math.isfinite(float(v)) for v in values):
+        raise ValueError("not finite")
     return tuple(float(v) for v in values)  # type: ignore[return-value]

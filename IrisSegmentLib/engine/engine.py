@@ -16,12 +16,13 @@ from ..errors import IrisError
 from ..imaging.intensity import Intensity
 from ..imaging.volume import Segment, Segmentation, Volume, same_grid
 from ..imaging.window import PREPROCESSING, Window, box_of_segments
-from ..network import TaskEmbeddings, load_network
+from ..network import Precision, TaskEmbeddings, load_network
 from .device import choose_device
 from .progress import Progress
 
 CELLS = 64  # along a window's longest side, as in training
 MARGIN = 1.3  # how much wider than the object the closer look is
+LEAST = 0.8  # the closer look is no smaller than this share of the reference's: a timid first answer would shrink it
 FAINT = -2.2  # logit of 10 %: where to look closer when nothing passes 50 % in the coarse answer
 
 
@@ -56,6 +57,8 @@ class Engine:
     def __init__(self, network: str | Path | None = None, device: str = "auto") -> None:
         self.device = choose_device(device)
         self.network = load_network(network, self.device)
+        self.precision = Precision.of(self.device)
+        self.precision.prepare(self.network)
         self._cache = EmbeddingCache()
 
     def encode(
@@ -79,7 +82,7 @@ class Engine:
             box = box_of_segments(segmentation, MARGIN)
             assert box is not None, "an empty reference was let in"
             fine = self._encode(Window.over(image, box, CELLS), image, segmentation, intensity)
-            reference = Reference({"coarse": coarse, "fine": fine})
+            reference = Reference({"coarse": coarse, "fine": fine}, box.extent)
             self._cache.put(key, reference)
         progress.report(1.0, "Reference learned")
         words = tuple(Segment(s.name, s.color, s.terminology, 0, n + 1) for n, s in enumerate(segmentation.segments))
@@ -104,9 +107,12 @@ class Engine:
         found = logits.amax(0)
         box = window.box_of(found > 0, MARGIN) or window.box_of(found > FAINT, MARGIN)
         if box is not None:
-            window = Window.over(image, box, CELLS)
             progress.report(0.4, f"Looking closer at {image.name}")
-            logits = self._segment(window, image, preset.embeddings("fine"), intensity)
+            extent = tuple(LEAST * e for e in preset.extent)
+            closer = Window.over(image, box.at_least(extent), CELLS)  # type: ignore[arg-type]
+            fine = self._segment(closer, image, preset.embeddings("fine"), intensity)
+            # Both looks count: the first saw where, the second what exactly.
+            window, logits = closer, (window.seen_from(closer, logits) + fine) / 2
         progress.report(0.8, f"Drawing {preset.name} in {image.name}")
         labels = window.paste(logits)
         segmentation = Segmentation(labels[None], image.affine, preset.segments, f"{image.name} {preset.name}")
@@ -127,7 +133,7 @@ class Engine:
         self, window: Window, image: Volume, segmentation: Segmentation, intensity: Intensity
     ) -> TaskEmbeddings:
         masks = window.sample_masks(segmentation)
-        with torch.inference_mode():
+        with torch.inference_mode(), self.precision.autocast():
             kept = self.network.encode(self._sampled(window, image, intensity), masks.to(self.device))
         # Kept as they are stored, so that a preset gives the same voxels before and after it was saved.
         return TaskEmbeddings(
@@ -142,7 +148,7 @@ class Engine:
             None if embeddings.keys is None else embeddings.keys.to(self.device),
             None if embeddings.values is None else embeddings.values.to(self.device),
         )
-        with torch.inference_mode():
+        with torch.inference_mode(), self.precision.autocast():
             return self.network.segment(self._sampled(window, image, intensity), here).float().cpu()
 
     def _sampled(self, window: Window, image: Volume, intensity: Intensity) -> Tensor:

@@ -32,6 +32,17 @@ class Box:
     low: tuple[float, float, float]
     high: tuple[float, float, float]
 
+    @property
+    def extent(self) -> tuple[float, float, float]:
+        """Size in mm."""
+        return tuple(h - n for n, h in zip(self.low, self.high, strict=True))  # type: ignore[return-value]
+
+    def at_least(self, extent: tuple[float, float, float]) -> Box:
+        """This box about its own center, no smaller than ``extent`` along any axis."""
+        center = (np.array(self.low) + np.array(self.high)) / 2
+        half = np.maximum(self.extent, extent) / 2
+        return Box(tuple((center - half).tolist()), tuple((center + half).tolist()))
+
 
 @dataclass(frozen=True)
 class Window:
@@ -124,6 +135,20 @@ class Window:
                 labels[reach[0].start + start : reach[0].start + stop, reach[1], reach[2]] = block
         return np.ascontiguousarray(self.orientation.from_canonical(labels))
 
+    @property
+    def extent(self) -> tuple[float, float, float]:
+        """Size in mm along R, A, S."""
+        return tuple(n * self.step for n in self.shape)  # type: ignore[return-value]
+
+    def seen_from(self, other: Window, values: Tensor) -> Tensor:
+        """Values (K, D, H, W) at this window's cells, brought to the cells of another window of the same scan; cells
+        beyond this window take the value of its rim."""
+        weights = []
+        for n in range(3):
+            places = other.origin[n] + other.step * np.arange(other.shape[n])
+            weights.append(_interpolation((places - self.origin[n]) / self.step, self.shape[n]))
+        return torch.einsum("kdhw,ad,bh,cw->kabc", values, *weights)
+
     def _sample(self, canonical: NDArray, prepare) -> Tensor:  # type: ignore[no-untyped-def]
         """Contract the axes one after the other, first in slabs so that a large scan never is one float array."""
         weights, spans = zip(*(self._weights_from_scan(n) for n in range(3)), strict=True)
@@ -162,11 +187,9 @@ class Window:
         return slice(start, max(start, min(count, int(np.floor(high / voxel + 1e-6)) + 1)))
 
     def _weights_to_scan(self, axis: int, reach: slice) -> Tensor:
-        """Matrix (voxels, cells) of linear interpolation; the outermost half cell takes the outermost cell's value."""
-        places = (np.arange(reach.start, reach.stop) * self.scan_spacing[axis] - self.origin[axis]) / self.step
-        places = places.clip(0, self.shape[axis] - 1)
-        cells = np.arange(self.shape[axis])
-        return torch.from_numpy(np.clip(1 - np.abs(places[:, None] - cells[None]), 0, None).astype(np.float32))
+        """Matrix (voxels, cells) of linear interpolation."""
+        places = np.arange(reach.start, reach.stop) * self.scan_spacing[axis] - self.origin[axis]
+        return _interpolation(places / self.step, self.shape[axis])
 
 
 def box_of_segments(segmentation: Segmentation, margin: float = 1.3) -> Box | None:
@@ -185,6 +208,12 @@ def box_of_segments(segmentation: Segmentation, margin: float = 1.3) -> Box | No
         low.append((found[0] - 0.5) * spacing[axis])
         high.append((found[-1] + 0.5) * spacing[axis])
     return _widened(low, high, margin)
+
+
+def _interpolation(places: NDArray, cells: int) -> Tensor:
+    """Matrix (places, cells) of linear interpolation; beyond the outermost cells, their values."""
+    places = places.clip(0, cells - 1)
+    return torch.from_numpy(np.clip(1 - np.abs(places[:, None] - np.arange(cells)[None]), 0, None).astype(np.float32))
 
 
 def _widened(low: Sequence[float], high: Sequence[float], margin: float) -> Box:

@@ -75,7 +75,7 @@ class Decoder(nn.Module):
         widths = c[::-1][: config.stages]
         self.fusions = nn.ModuleList(Fusion(w, config.attention_blocks) for w in widths)
         self.ups = nn.ModuleList(Up(deep, skip, config) for deep, skip in zip(c[:0:-1], c[-2::-1], strict=True))
-        self.carried = nn.Linear(c[-2], c[-2]) if config.affinity else None
+        self.carried = nn.Linear(c[-2], c[-2]) if config.affinity else nn.Identity()
         self.head = ClassHead(sum(widths), c[1], c[0], config.stem_stride, bool(config.affinity))
 
     def forward(self, features: list[Tensor], tokens: list[Tensor], carried: Tensor | None) -> Tensor:

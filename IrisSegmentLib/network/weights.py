@@ -26,7 +26,7 @@ def bundled_weights() -> Path:
     """
     path = Path(__file__).resolve().parents[2] / "Resources" / "Network" / BUNDLED
     if not path.exists():
-        raise IrisError(f"The bundled network '{BUNDLED}' is missing from Resources/Network; install IrisSegment again.")
+        raise IrisError(f"The bundled network '{BUNDLED}' is missing; install IrisSegment again.")
     return path
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..network import Iris, build, save_network
+from ..network import Iris, Precision, build, save_network
 from .cases import Case, read_cases
 from .episodes import SELF, Episode, Episodes, bounds
 from .losses import carried_loss, global_norm_clip, hard_dice, schedule, segmentation_loss
@@ -40,7 +40,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             _groups(self.network), lr=arguments.rate, betas=(0.9, 0.99), weight_decay=0.02
         )
-        self.fast_bf16 = bool(torch.backends.mkldnn.is_available()) and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        self.precision = Precision.of(torch.device("cpu"))
         self.step, self.seconds = 0, 0.0
         self._stopping = False
         self._resume()
@@ -55,7 +55,7 @@ class Trainer:
         losses: list[float] = []
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._stop)  # stop politely: the checkpoint is written first
-        print(f"{sum(map(len, cases.values()))} cases, bf16 {self.fast_bf16}, from step {self.step}", flush=True)
+        print(f"{sum(map(len, cases.values()))} cases, {self.precision.name}, from step {self.step}", flush=True)
         while self.seconds < limit and not self._stopping:
             losses.append(self._learn(next(episodes), self.seconds / limit))
             self.seconds = time.monotonic() - started
@@ -75,7 +75,7 @@ class Trainer:
         rate = self.arguments.rate * schedule(progress, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.fast_bf16):
+        with self.precision.autocast():
             loss = episode_loss(self.network, episode, 1 + self.step % (len(episode.images) - 1))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

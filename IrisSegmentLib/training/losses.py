@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -29,10 +31,10 @@ def hard_dice(logits: Tensor, masks: Tensor) -> Tensor:
     return soft_dice((logits > 0).float(), (masks > 0.5).float())
 
 
-def schedule(progress: float, step: int, warmup: int = 200, decay: float = 0.25) -> float:
-    """Learning rate factor: warm-up by steps, flat, then down to a hundredth over the last quarter of the time."""
-    fall = 1.0 if progress < 1 - decay else max(0.01, (1 - progress) / decay)
-    return min(1.0, (step + 1) / warmup) * fall
+def schedule(progress: float, step: int, warmup: int = 200) -> float:
+    """Learning rate factor: warm-up by steps, then down to a hundredth along half a cosine over the run's time."""
+    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    return min(1.0, (step + 1) / warmup) * max(0.01, fall)
 
 
 def global_norm_clip(parameters: list[Tensor], limit: float) -> float:

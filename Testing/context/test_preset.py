@@ -27,7 +27,7 @@ def preset(name="Hippocampus", seed=0):
         Segment("Anterior", (0.25, 0.5, 0.75), "SCT~hippocampus", 0, 1),
         Segment("Posterior", (1.0, 0.0, 0.0), "", 0, 2),
     )
-    reference = Reference({"coarse": embeddings(seed=seed), "fine": embeddings(seed=seed + 1)})
+    reference = Reference({"coarse": embeddings(seed=seed), "fine": embeddings(seed=seed + 1)}, (40.0, 50.0, 60.0))
     return Preset(name, segments, (reference,), "abc", 1, "MR or PET", (1.0, 1.0, 1.2), "left side only")
 
 
@@ -53,9 +53,11 @@ def test_the_ensemble_averages_tokens_and_joins_keys():
 
 def test_a_reference_can_be_switched_off_and_the_last_one_cannot_be_missed():
     both = preset().with_reference(preset(seed=5))
-    off = Preset(**{**vars(both), "references": (both.references[0], Reference(both.references[1].levels, False))})
+    second = Reference(both.references[1].levels, (1.0, 1.0, 1.0), False)
+    off = Preset(**{**vars(both), "references": (both.references[0], second)})
     assert torch.equal(off.embeddings("fine").keys, preset().embeddings("fine").keys)
-    none = Preset(**{**vars(both), "references": tuple(Reference(r.levels, False) for r in both.references)})
+    assert off.extent == (40.0, 50.0, 60.0)
+    none = Preset(**{**vars(both), "references": tuple(Reference(r.levels, r.extent, False) for r in both.references)})
     with pytest.raises(IrisError, match="switched off"):
         none.embeddings("fine")
 

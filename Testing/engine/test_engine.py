@@ -159,3 +159,14 @@ def test_overlapping_segments_can_be_learned(engine, hippocampi):
     both = (*truth.segments, Segment("Whole", (0, 0, 1), layer=1, label=1))
     preset = engine.encode(image, Segmentation(layers, truth.affine, both, "both"), name="both")
     assert [s.name for s in preset.segments] == [*(s.name for s in truth.segments), "Whole"]
+
+
+def test_fast_numbers_give_the_same_answer(engine, learned, hippocampi):
+    """Where the processor computes in bfloat16, the masks are those of float32."""
+    exact = Engine(device="cpu")
+    exact.precision = type(exact.precision)("cpu", False)
+    exact.precision.prepare(exact.network)
+    preset = exact.encode(*hippocampi[0], name="h")
+    for image, _ in hippocampi[1:]:
+        fast, slow = engine.segment(image, learned), exact.segment(image, preset)
+        assert min(dice(fast.segmentation.mask(n), slow.segmentation.mask(n)) for n in range(2)) > 0.95

@@ -151,3 +151,14 @@ def test_more_classes_than_a_byte_holds_is_an_error():
     window = Window.whole_scan(scan())
     with pytest.raises(ValueError, match="255"):
         window.paste(torch.zeros(256, 1, 1, 1).expand(256, *window.shape))
+
+
+def test_an_answer_seen_from_another_window_keeps_its_place():
+    volume = scan((60, 50, 40), (1.0, 1.0, 1.0))
+    segmentation = ball(volume, 0.4, 0.2)
+    whole, close = Window.whole_scan(volume), Window.over(volume, box_of_segments(segmentation))
+    brought = whole.seen_from(close, whole.sample_masks(segmentation) - 0.5)
+    direct = close.sample_masks(segmentation) - 0.5
+    assert dice((brought > 0).numpy(), (direct > 0).numpy()) > 0.9
+    box = box_of_segments(segmentation, 1.0)
+    assert box.at_least((5.0, 200.0, 5.0)).extent == pytest.approx((box.extent[0], 200.0, box.extent[2]))

@@ -65,7 +65,7 @@ def result(affine, masks=None):
 
 
 def preset(name="liver"):
-    return Preset(name, result(np.eye(4)).segmentation.segments, (Reference({}),), "net", 1)
+    return Preset(name, result(np.eye(4)).segmentation.segments, (Reference({}, (1.0, 1.0, 1.0)),), "net", 1)
 
 
 def readBack(node, volumeNode):

@@ -1,0 +1,49 @@
+"""Which numbers a device computes fastest with: bfloat16 where its hardware multiplies them, float32 elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from .iris import Iris
+
+
+@dataclass(frozen=True)
+class Precision:
+    """
+    :param device: ``cpu`` or ``cuda``.
+    :param fast: compute in bfloat16 and keep feature maps channels-last.
+
+    Example::
+
+        precision = Precision.of(device)
+        precision.prepare(network)
+        with precision.autocast():
+            logits = network.segment(image, embeddings)
+    """
+
+    device: str
+    fast: bool
+
+    @classmethod
+    def of(cls, device: torch.device) -> Precision:
+        """Asked of the hardware, not timed: a timing could choose differently from run to run, and with it the voxels.
+
+        A processor without instructions for bfloat16 would emulate it, several times slower than float32.
+        """
+        if device.type == "cuda":
+            return cls("cuda", torch.cuda.is_bf16_supported(including_emulation=False))
+        return cls("cpu", bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()))
+
+    @property
+    def name(self) -> str:
+        return "bfloat16" if self.fast else "float32"
+
+    def prepare(self, network: Iris) -> None:
+        """Lay the kernels out as the feature maps will be."""
+        layout = torch.channels_last_3d if self.fast else torch.contiguous_format
+        network.to(memory_format=layout)  # type: ignore[call-overload]  # torch's own hints leave this out
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.fast)
