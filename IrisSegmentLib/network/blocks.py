@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-EPS = 1e-4  # of the instance norms, as the authors' code has it
+EPS = 1e-4  # of the norms, as the authors' code has it
 
 
-def norm_act(x: Tensor) -> Tensor:
+def norm_act(x: Tensor, eps: float = EPS) -> Tensor:
     """Instance norm without weights, then ReLU. Written as a group norm of one channel a group, which is the same and
     has a fast kernel for channels-last tensors."""
-    return F.relu(F.group_norm(x, x.shape[1], eps=EPS))
+    return F.relu(F.group_norm(x, x.shape[1], eps=eps))
 
 
 class Conv(nn.Conv3d):
@@ -95,7 +95,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width, eps=EPS)
         self.attention = Attention(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width, eps=EPS)
         self.layers = Perceptron(width, 4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,10 @@ class NetworkConfig:
     :param attention_blocks: blocks of the task encoder and of the fusion at each scale.
     :param mask_fusion: ``"linear"``, Eq. 3 and 4 as the paper writes them, in their exact low-resolution form;
         ``"published"``, the authors' released form with norm, ReLU, a 3x3x3 convolution and a positional map.
+    :param finest: sub-voxels that the linear form keeps along each axis of a cell; wider cells average their mask.
+    :param head: ``"place"``, per-class maps at stride 4 and 2; ``"dot"``, one dot product with the last feature map,
+        as the authors released it.
+    :param align_corners: how features are up-sampled.
     :param shortcut: kernel of the residual shortcut where channels change.
     :param narrow: halve the deep features by a 1x1x1 convolution before they are up-sampled.
     :param position: add the place within the window to the two deepest levels.
@@ -32,6 +36,9 @@ class NetworkConfig:
     tokens: int = 10
     attention_blocks: int = 2
     mask_fusion: str = "linear"
+    finest: int = 16
+    head: str = "dot"
+    align_corners: bool = True
     shortcut: int = 3
     narrow: bool = False
     position: bool = False
@@ -43,17 +50,34 @@ class NetworkConfig:
 
     @classmethod
     def from_json(cls, values: dict[str, object]) -> NetworkConfig:
-        """:raises ValueError: for a field that this version does not know."""
-        unknown = set(values) - set(cls.__dataclass_fields__)
-        if unknown:
-            raise ValueError(f"unknown fields of a network configuration: {', '.join(sorted(unknown))}")
+        """:raises ValueError: for fields that are not those of this version."""
+        if set(values) != set(cls.__dataclass_fields__):
+            raise ValueError("not the fields of a network configuration of this version")
         lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**lists)  # type: ignore[arg-type]
 
 
-_LEAN = dict(stem_stride=2, stages=2, attention_blocks=1, shortcut=1, narrow=True, position=True, affinity=64)
+_LEAN = NetworkConfig(
+    "",
+    (),
+    (1, 1, 1),
+    stem_stride=2,
+    stages=2,
+    attention_blocks=1,
+    finest=8,
+    head="place",
+    align_corners=False,
+    shortcut=1,
+    narrow=True,
+    position=True,
+    affinity=64,
+)
+_PUBLISHED = NetworkConfig("", (), (2, 2, 2, 2), mask_fusion="published", bank=73)
 
 CONFIGS: dict[str, NetworkConfig] = {
-    "small": NetworkConfig("small", (32, 48, 96, 192), (1, 1, 1), **_LEAN),  # type: ignore[arg-type]
-    "tiny": NetworkConfig("tiny", (8, 16, 32, 32), (1, 1, 1), **_LEAN),  # type: ignore[arg-type]
+    "small": replace(_LEAN, name="small", channels=(32, 48, 96, 192)),
+    "tiny": replace(_LEAN, name="tiny", channels=(8, 16, 32, 32)),
+    "paper": NetworkConfig("paper", (32, 64, 128, 256, 320), (2, 2, 2, 2)),
+    "mass": replace(_PUBLISHED, name="mass", channels=(32, 64, 128, 256, 512)),
+    "mass-tiny": replace(_PUBLISHED, name="mass-tiny", channels=(32, 32, 64, 64, 96), blocks=(1, 2, 1, 2)),
 }

@@ -55,14 +55,17 @@ class Fusion(nn.Module):
 class Up(nn.Module):
     """One level up: up-sample, join the encoder's features, convolve."""
 
-    def __init__(self, deep: int, skip: int, config: NetworkConfig) -> None:
+    def __init__(self, deep: int, skip: int, blocks: int, config: NetworkConfig) -> None:
         super().__init__()
         kept = skip if config.narrow else deep
+        self.align_corners = config.align_corners
         self.narrow = nn.Conv3d(deep, kept, 1, bias=False) if config.narrow else nn.Identity()
         self.block = Residual(kept + skip, skip, config.shortcut)
+        self.further = nn.Sequential(*(Residual(skip, skip, config.shortcut) for _ in range(blocks - 1)))
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
-        return self.block(torch.cat([upsample(self.narrow(deep), skip.shape[2:]), skip], 1))
+        raised = upsample(self.narrow(deep), skip.shape[2:], self.align_corners)
+        return self.further(self.block(torch.cat([raised, skip], 1)))
 
 
 class Decoder(nn.Module):
@@ -74,9 +77,16 @@ class Decoder(nn.Module):
         self.stages = config.stages
         widths = c[::-1][: config.stages]
         self.fusions = nn.ModuleList(Fusion(w, config.attention_blocks) for w in widths)
-        self.ups = nn.ModuleList(Up(deep, skip, config) for deep, skip in zip(c[:0:-1], c[-2::-1], strict=True))
+        self.ups = nn.ModuleList(
+            Up(deep, skip, blocks, config)
+            for deep, skip, blocks in zip(c[:0:-1], c[-2::-1], config.blocks[::-1], strict=True)
+        )
         self.carried = nn.Linear(c[-2], c[-2]) if config.affinity else nn.Identity()
-        self.head = ClassHead(sum(widths), c[1], c[0], config.stem_stride, bool(config.affinity))
+        self.head: nn.Module = (
+            DotHead(sum(widths), c[0])
+            if config.head == "dot"
+            else PlaceHead(sum(widths), c[1], c[0], config.stem_stride, bool(config.affinity))
+        )
 
     def forward(self, features: list[Tensor], tokens: list[Tensor], carried: Tensor | None) -> Tensor:
         """
@@ -99,7 +109,22 @@ class Decoder(nn.Module):
         return self.head(torch.cat(posterior, -1), maps[-2], maps[-1], carried)
 
 
-class ClassHead(nn.Module):
+class DotHead(nn.Module):
+    """Each class's tokens become one vector; its logit is the vector's dot product with the last feature map."""
+
+    def __init__(self, tokens: int, fine: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(tokens)
+        self.first = Perceptron(tokens, tokens, fine)
+        self.second = Perceptron(fine, fine, fine)
+
+    def forward(self, tokens: Tensor, coarse: Tensor, fine: Tensor, carried: Tensor | None) -> Tensor:
+        """Class tokens (B, K, T) and the decoder's full-resolution features; logits (B, K, D, H, W)."""
+        vectors = self.second(self.first(self.norm(tokens)))
+        return torch.einsum("bkc,bcdhw->bkdhw", vectors, fine)
+
+
+class PlaceHead(nn.Module):
     """Each class's tokens become the weights of its own small maps.
 
     At stride 4 a class mixes the shared features into eight maps, joins what the affinity carried over, and reads

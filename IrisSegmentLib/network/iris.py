@@ -49,9 +49,11 @@ class Iris(nn.Module):
         self.encoder = Encoder(config)
         deepest = config.stem_stride * 2 ** (len(c) - 1)
         self.task_encoders = nn.ModuleList(
-            TaskEncoder(width, deepest // 2**n, config.tokens, config.attention_blocks)
-            for n, width in enumerate(c[::-1][: config.stages])
+            TaskEncoder(config, width, deepest // 2**n) for n, width in enumerate(c[::-1][: config.stages])
         )
+        if config.bank:
+            for n, width in enumerate(c[::-1][: config.stages]):
+                self.register_buffer(f"bank_{n}", torch.zeros(config.bank, config.tokens + 1, width))
         self.affinity = Affinity(c[-2], c[-1], config.affinity) if config.affinity else None
         self.decoder = Decoder(config)
 

@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import CrossAttention, FeedForward, SelfAttention, cells, unshuffle
-
-FINEST = 8  # sub-voxels kept along each axis of a cell; a wider cell averages its mask first
+from .blocks import CrossAttention, FeedForward, SelfAttention, cells, norm_act, shuffle, unshuffle
+from .config import NetworkConfig
 
 
 def pooled_foreground(features: Tensor, masks: Tensor, align_corners: bool = False) -> Tensor:
@@ -30,9 +29,9 @@ class LinearMaskFusion(nn.Module):
     """Eq. 3 and 4 in the paper's linear form. Shuffling, a 1x1x1 convolution and unshuffling are all linear, so
     together they are one matrix A of the features, shared by all classes, and one matrix B of the unshuffled mask."""
 
-    def __init__(self, width: int, stride: int) -> None:
+    def __init__(self, width: int, stride: int, finest: int) -> None:
         super().__init__()
-        self.average = max(1, stride // FINEST)
+        self.average = max(1, stride // finest)
         self.stride = stride // self.average
         self.features = nn.Linear(width, width)
         self.mask = nn.Linear(self.stride**3, width, bias=False)
@@ -44,6 +43,36 @@ class LinearMaskFusion(nn.Module):
         b, k = masks.shape[:2]
         sub = cells(unshuffle(masks.flatten(0, 1)[:, None], self.stride)).to(features.dtype)
         return self.features(cells(features))[:, None] + self.mask(sub).unflatten(0, (b, k))
+
+
+class PublishedMaskFusion(nn.Module):
+    """Eq. 3 and 4 as the authors released them: the features become one full-resolution channel, meet the mask in a
+    3x3x3 convolution, gain a learned map of positions, and return to cells, added to what they were."""
+
+    EPS = 1e-5  # of these norms; the rest of the network has another
+    SIDE = 128  # voxels of the map of positions
+
+    def __init__(self, width: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.expand = nn.Conv3d(width, stride**3, 1)
+        self.merge = nn.Conv3d(2, 1, 3, padding=1)
+        self.position = nn.Parameter(torch.randn(1, 1, self.SIDE, self.SIDE, self.SIDE))
+        self.squeeze = nn.Conv3d(stride**3, width, 1)
+
+    def forward(self, features: Tensor, masks: Tensor) -> Tensor:
+        """(B, C, d, h, w) and (B, K, D, H, W) to (B, K, d*h*w, C).
+
+        :raises ValueError: for windows longer than the map of positions.
+        """
+        b, k, d, h, w = masks.shape
+        if max(d, h, w) > self.SIDE:
+            raise ValueError(f"this network sees at most {self.SIDE} voxels along an axis")
+        expanded = shuffle(self.expand(norm_act(features, self.EPS)), self.stride)
+        pairs = torch.stack([expanded.expand(-1, k, -1, -1, -1), masks.to(expanded.dtype)], 2).flatten(0, 1)
+        merged = self.merge(norm_act(pairs, self.EPS)) + self.position[:, :, :d, :h, :w]
+        squeezed = cells(self.squeeze(norm_act(unshuffle(merged, self.stride), self.EPS)))
+        return squeezed.unflatten(0, (b, k)) + cells(features)[:, None]
 
 
 class TaskBlock(nn.Module):
@@ -64,21 +93,28 @@ class TaskBlock(nn.Module):
 class TaskEncoder(nn.Module):
     """One decoder scale: (features, masks) to tokens (B, K, m + 1, C); the foreground token is the last."""
 
-    def __init__(self, width: int, stride: int, tokens: int, blocks: int) -> None:
+    def __init__(self, config: NetworkConfig, width: int, stride: int) -> None:
         super().__init__()
-        self.queries = nn.Parameter(torch.empty(tokens, width))
+        self.align_corners = config.align_corners
+        self.queries = nn.Parameter(torch.empty(config.tokens, width))
         nn.init.xavier_uniform_(self.queries)
-        self.fusion = LinearMaskFusion(width, stride)
+        published = config.mask_fusion == "published"
+        self.fusion: nn.Module = (
+            PublishedMaskFusion(width, stride) if published else LinearMaskFusion(width, stride, config.finest)
+        )
         self.norm_foreground = nn.LayerNorm(width)
-        self.norm_fused = nn.LayerNorm(width)
-        self.blocks = nn.ModuleList(TaskBlock(width) for _ in range(blocks))
+        # The linear form leaves its cells unscaled and norms them; the published one norms its tokens twice instead.
+        self.norm_fused = nn.Identity() if published else nn.LayerNorm(width)
+        self.norm_queries = nn.LayerNorm(width) if published else nn.Identity()
+        self.norm_combined = nn.LayerNorm(width) if published else nn.Identity()
+        self.blocks = nn.ModuleList(TaskBlock(width) for _ in range(config.attention_blocks))
         self.norm_out = nn.LayerNorm(width)
 
     def forward(self, features: Tensor, masks: Tensor) -> Tensor:
         b, k = masks.shape[:2]
-        foreground = self.norm_foreground(pooled_foreground(features, masks))
-        queries = self.queries.to(foreground.dtype).expand(b, k, -1, -1)
-        tokens = torch.cat([queries, foreground[:, :, None]], 2).flatten(0, 1)
+        foreground = self.norm_foreground(pooled_foreground(features, masks, self.align_corners))
+        queries = self.norm_queries(self.queries).to(foreground.dtype).expand(b, k, -1, -1)
+        tokens = self.norm_combined(torch.cat([queries, foreground[:, :, None]], 2)).flatten(0, 1)
         fused = self.norm_fused(self.fusion(features, masks)).flatten(0, 1)
         for block in self.blocks:
             tokens = block(tokens, fused)

@@ -30,9 +30,11 @@ def bundled_weights() -> Path:
     return path
 
 
-def save_network(network: Iris, path: str | Path, notes: dict[str, str] | None = None) -> None:
-    """Write float16 weights with the configuration in the header; beside, then renamed."""
-    tensors = {k: v.detach().half().contiguous() for k, v in network.state_dict().items()}
+def save_network(
+    network: Iris, path: str | Path, notes: dict[str, str] | None = None, dtype: torch.dtype = torch.float16
+) -> None:
+    """Write the weights with the configuration in the header; beside, then renamed."""
+    tensors = {k: v.detach().to(dtype).contiguous() for k, v in network.state_dict().items()}
     data = save(tensors, {"config": json.dumps(network.config.to_json()), **(notes or {})})
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
