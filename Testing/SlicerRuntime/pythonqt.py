@@ -30,10 +30,10 @@ def install() -> types.ModuleType:
                 setattr(module, name, thing)
                 if isinstance(thing, type) and issubclass(thing, QtCore.QObject):
                     exposeProperties(thing)
+                    thing.__setattr__ = _strictSetattr
                     if "__getattribute__" in vars(thing):  # a class that looks attributes up in a way of its own
                         thing.__getattribute__ = _getattributeOf(thing.__getattribute__)
     QtCore.QObject.__getattribute__ = _getattributeOf(QtCore.QObject.__getattribute__)
-    QtCore.QObject.__setattr__ = _strictSetattr
     sys.modules["qt"] = module
     QtWidgets.QApplication.instance() or QtWidgets.QApplication(sys.argv[:1])
     return module
@@ -69,9 +69,8 @@ def _connect(self: Any, signature: str, slot: Callable) -> bool:
         raise ValueError(f"{self.metaObject().className()} has no signal {signature}")
     taken = min(len(arguments.split(",")) if arguments else 0, _arity(slot))
 
-    def wrapper(*values: Any) -> None:
-        slot(*values[:taken])
-
+    # PySide6 counts a slot's named parameters to decide what to pass, so the wrapper must have as many as are taken.
+    wrapper = (lambda: slot(), lambda a: slot(a), lambda a, b: slot(a, b), lambda a, b, c: slot(a, b, c))[taken]
     signal.connect(wrapper)
     _wrappers.setdefault((id(self), name), []).append((slot, wrapper))
     return True
@@ -105,14 +104,14 @@ def _declares(widget: Any, name: str, arguments: str) -> bool:
 def _arity(slot: Callable) -> int:
     try:
         parameters = inspect.signature(slot).parameters.values()
-    except (TypeError, ValueError):
-        return 0
+    except (TypeError, ValueError):  # a built-in that does not tell
+        return 99
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return 99
     return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
 
-_plainSetattr = QtCore.QObject.__setattr__
+_plainSetattr = QtCore.QObject.__mro__[-2].__setattr__  # of Shiboken's root class, which every Qt object has
 # What every QObject has in PythonQt; PySide6 has static methods of the same names, or nothing.
 _EVERYWHERE: dict[str, Callable[[Any], Any]] = {
     "connect": lambda self: lambda signature, slot: _connect(self, signature, slot),
@@ -131,8 +130,9 @@ def _getattributeOf(plain: Callable[[Any, str], Any]) -> Callable[[Any, str], An
 
 
 def _strictSetattr(self: Any, name: str, value: Any) -> None:
-    if name == "name":
-        QtCore.QObject.setProperty(self, "objectName", value)
+    qtName = "objectName" if name == "name" else name
+    if self.metaObject().indexOfProperty(qtName) >= 0:
+        QtCore.QObject.setProperty(self, qtName, value)
         return
     known = hasattr(type(self), name) or name.encode() in [bytes(n) for n in self.dynamicPropertyNames()]
     if type(self).__module__.startswith("PySide6") and not known:
