@@ -549,7 +549,8 @@ class IrisSegmentTest(ScriptedLoadableModuleTest):
         try:
             logic.encode(
                 volumes[0], segmentation, list(segmentation.GetSegmentation().GetSegmentIDs()), "test",
-                lambda *_: None, lambda preset: outcome.update(preset=preset), lambda words: outcome.update(error=words),
+                lambda *_: None, lambda preset: outcome.update(preset=preset),
+                lambda words: outcome.update(error=words),
             )  # fmt: skip
             self._waitFor(lambda: outcome)
             self.assertIn("preset", outcome, outcome.get("error"))
