@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,7 +14,35 @@ EPS = 1e-4  # of the norms, as the authors' code has it
 def norm_act(x: Tensor, eps: float = EPS) -> Tensor:
     """Instance norm without weights, then ReLU. Written as a group norm of one channel a group, which is the same and
     has a fast kernel for channels-last tensors."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _NormAct.apply(x, eps)
     return F.relu(F.group_norm(x, x.shape[1], eps=eps))
+
+
+class _NormAct(torch.autograd.Function):
+    """`norm_act` with a gradient of our own: torch's, on a CPU, took half of a training step."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+        channels = x.shape[1]
+        y, mean, scale = torch.native_group_norm(x, None, None, x.shape[0], channels, x[0, 0].numel(), channels, eps)
+        y.relu_()
+        ctx.save_for_backward(x, y, mean, scale)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """With n = scale (x - mean) and g the gradient where the ReLU let through:
+        dx = scale (g - average(g) - n average(g n)), gathered as one factor of g, one of x and a rest."""
+        x, y, mean, scale = ctx.saved_tensors
+        mean, scale = (v.float()[:, :, None, None, None] for v in (mean, scale))
+        places, count = (2, 3, 4), x[0, 0].numel()
+        g = torch.ops.aten.threshold_backward(gradient, y, 0)
+        average = g.sum(places, keepdim=True, dtype=torch.float32) / count
+        along = ((g * x).sum(places, keepdim=True, dtype=torch.float32) / count - mean * average) * scale
+        of_x = -scale.square() * along
+        rest = -scale * average - of_x * mean
+        return torch.addcmul(rest.to(x.dtype), g, scale.to(x.dtype)).addcmul_(x, of_x.to(x.dtype)), None
 
 
 class Conv(nn.Conv3d):

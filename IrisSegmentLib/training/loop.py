@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import json
 import math
 import os
@@ -34,11 +36,12 @@ class Trainer:
         self.arguments = arguments
         self.output: Path = arguments.output
         self.output.mkdir(parents=True, exist_ok=True)
+        _keep_freed_memory()
         torch.manual_seed(arguments.seed)
         self.network = build(arguments.network, arguments.seed).train()
         self.average = build(arguments.network, arguments.seed)
         self.optimizer = torch.optim.AdamW(
-            _groups(self.network), lr=arguments.rate, betas=(0.9, 0.99), weight_decay=0.02
+            _groups(self.network), lr=arguments.rate, betas=(0.9, 0.99), weight_decay=0.02, fused=True
         )
         self.precision = Precision.of(torch.device("cpu"))
         self.step, self.seconds = 0, 0.0
@@ -84,8 +87,7 @@ class Trainer:
         self.step += 1
         keep = min(0.999, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for a, b in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                a.lerp_(b, 1 - keep)
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
         return float(loss.detach())
 
     def _save(self, validation: dict[str, list[Case]], losses: list[float]) -> None:
@@ -162,6 +164,14 @@ def _plain_views(cases: list[Case], classes: list[int], coarse: bool) -> Episode
         seen.append(sample(mask.float(), grid, step, case.spacing))
         images.append(sample(case.image.float()[None] - case.background, grid, step, case.spacing) + case.background)  # type: ignore[union-attr]
     return Episode(torch.stack(images), torch.stack(seen), SELF)
+
+
+def _keep_freed_memory() -> None:
+    """Let freed arrays be used again rather than returned to the system: fresh pages cost a tenth of every step."""
+    with contextlib.suppress(OSError, AttributeError):  # glibc only; elsewhere nothing is lost but time
+        library = ctypes.CDLL(None)
+        library.mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD
+        library.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
 def _groups(network: Iris) -> list[dict[str, object]]:

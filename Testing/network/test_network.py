@@ -136,3 +136,14 @@ def test_the_bundled_network_is_small_and_known():
     network = load_network()
     assert network.config == CONFIGS["small"]
     assert all(bool(torch.isfinite(p).all()) for p in network.parameters())
+
+
+def test_the_norms_own_gradient_is_the_right_one():
+    """`norm_act` differentiates by its own formula: numerically right, and what torch's own would give."""
+    x = (torch.randn(2, 3, 4, 2, 3, dtype=torch.float64) * 3 + 1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda t: norm_act(t, 1e-4), x)
+    flat = (torch.randn(2, 8, 6, 6, 6) - 2).contiguous(memory_format=torch.channels_last_3d).requires_grad_()
+    weight = torch.randn(2, 8, 6, 6, 6)
+    (own,) = torch.autograd.grad((norm_act(flat) * weight).sum(), flat)
+    (torchs,) = torch.autograd.grad((F.relu(F.group_norm(flat, 8, eps=1e-4)) * weight).sum(), flat)
+    assert torch.allclose(own, torchs, atol=1e-5)
