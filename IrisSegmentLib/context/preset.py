@@ -101,6 +101,12 @@ class Preset:
             raise IrisError(f"'{other.name}' has other segments than '{self.name}'; choose the same segments.")
         return replace(self, references=self.references + other.references)
 
+    def with_enabled(self, number: int, enabled: bool) -> Preset:
+        """This preset with one reference switched on or off, by its place in ``references``."""
+        changed = list(self.references)
+        changed[number] = replace(changed[number], enabled=enabled)
+        return replace(self, references=tuple(changed))
+
     def save(self, path: str | Path) -> None:
         """Write the file beside and rename it, so that it appears whole or not at all.
 
