@@ -11,7 +11,7 @@ import math
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,27 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """What a preset's tokens were tuned on.
+
+    :param references: scans learned from; steps: of the optimizer.
+    :param before, after: Dice of such scans while they were held back from learning, 0..1.
+    """
+
+    references: int
+    steps: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
 class Preset:
     """
     :param segments: name, color and terminology of each class.
     :param references: at least one.
     :param network: hash of the network that made it; another network refuses it.
     :param spacing: of the first reference, in mm.
+    :param tuning: the latest that it went through, if any.
 
     Example::
 
@@ -70,22 +85,27 @@ class Preset:
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     notes: str = ""
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    tuning: Tuning | None = None
 
     def embeddings(self, level: str) -> TaskEmbeddings:
         """The task embeddings of one level, averaged and joined over the references that are switched on.
 
         :raises IrisError: when every reference is switched off.
         """
-        return joined([r.levels[level] for r in self._enabled()])
+        return joined([r.levels[level] for r in self.enabled()])
 
     @property
     def extent(self) -> tuple[float, float, float]:
         """Mean size of the closer look at the references, in mm along R, A, S."""
-        extents = [r.extent for r in self._enabled()]
+        extents = [r.extent for r in self.enabled()]
         return tuple(sum(axis) / len(extents) for axis in zip(*extents, strict=True))
 
-    def _enabled(self) -> list[Reference]:
-        enabled = [r for r in self.references if r.enabled]
+    def enabled(self) -> tuple[Reference, ...]:
+        """The references that are switched on.
+
+        :raises IrisError: when every reference is switched off.
+        """
+        enabled = tuple(r for r in self.references if r.enabled)
         if not enabled:
             raise IrisError(f"All references of the preset '{self.name}' are switched off; switch one on.")
         return enabled
@@ -128,7 +148,7 @@ class Preset:
         return cls.from_bytes(path.read_bytes(), path.name)
 
     def to_bytes(self) -> bytes:
-        tensors = {k: v for n, r in enumerate(self.references) for k, v in _tensors(n, r).items()}
+        tensors = {k: v for n, r in enumerate(self.references) for k, v in tensors_of(str(n), r).items()}
         return save(tensors, {"iris-preset": json.dumps(self._words())})
 
     @classmethod
@@ -159,20 +179,18 @@ class Preset:
             "spacing": list(self.spacing),
             "notes": self.notes,
             "created": self.created,
-            "segments": [{"name": s.name, "color": list(s.color), "terminology": s.terminology} for s in self.segments],
+            "tuning": None if self.tuning is None else asdict(self.tuning),
+            "segments": [segment_out(s) for s in self.segments],
             "references": [{"enabled": r.enabled, "extent": list(r.extent)} for r in self.references],
         }
 
     @classmethod
     def _from_words(cls, words: dict[str, Any], tensors: dict[str, Tensor]) -> Preset:
-        segments = tuple(
-            Segment(_text(s["name"]), _numbers(s["color"], 3), _text(s["terminology"]), 0, n + 1)
-            for n, s in enumerate(words["segments"])
-        )
+        segments = tuple(segment_in(s, n + 1) for n, s in enumerate(words["segments"]))
         references = tuple(
             Reference(
-                {level: _embeddings(tensors, f"{n}.{level}", len(segments)) for level in LEVELS},
-                _numbers(r["extent"], 3),
+                levels_of(tensors, str(n), len(segments)),
+                numbers(r["extent"], 3),
                 bool(r["enabled"]),
             )
             for n, r in enumerate(words["references"])
@@ -180,8 +198,9 @@ class Preset:
         if not segments or not references or len(segments) > 255:
             raise ValueError("no segments or no references")
         return cls(
-            _text(words["name"]), segments, references, _text(words["network"]), int(words["preprocessing"]),
-            _text(words["modality"]), _numbers(words["spacing"], 3), _text(words["notes"]), _text(words["created"]),
+            text(words["name"]), segments, references, text(words["network"]), int(words["preprocessing"]),
+            text(words["modality"]), numbers(words["spacing"], 3), text(words["notes"]), text(words["created"]),
+            _tuning(words.get("tuning")),
         )  # fmt: skip
 
 
@@ -200,18 +219,27 @@ def write_whole(path: Path, data: bytes) -> None:
         beside.unlink(missing_ok=True)
 
 
-def _tensors(number: int, reference: Reference) -> dict[str, Tensor]:
+def tensors_of(prefix: str, reference: Reference) -> dict[str, Tensor]:
+    """A reference's numbers as they are stored, float16, by names that begin with ``prefix``."""
     found = {}
     for level, embeddings in reference.levels.items():
         for n, tokens in enumerate(embeddings.tokens):
-            found[f"{number}.{level}.tokens.{n}"] = tokens
+            found[f"{prefix}.{level}.tokens.{n}"] = tokens
         if embeddings.keys is not None and embeddings.values is not None:
-            found[f"{number}.{level}.keys"] = embeddings.keys
-            found[f"{number}.{level}.values"] = embeddings.values
+            found[f"{prefix}.{level}.keys"] = embeddings.keys
+            found[f"{prefix}.{level}.values"] = embeddings.values
     return {k: v.detach().half().contiguous().cpu() for k, v in found.items()}
 
 
-def _embeddings(tensors: dict[str, Tensor], prefix: str, classes: int) -> TaskEmbeddings:
+def levels_of(tensors: Mapping[str, Tensor], prefix: str, classes: int) -> dict[str, TaskEmbeddings]:
+    """What `tensors_of` stored.
+
+    :raises ValueError: when it is not that, for so many classes.
+    """
+    return {level: _embeddings(tensors, f"{prefix}.{level}", classes) for level in LEVELS}
+
+
+def _embeddings(tensors: Mapping[str, Tensor], prefix: str, classes: int) -> TaskEmbeddings:
     tokens: list[Tensor] = []
     while (key := f"{prefix}.tokens.{len(tokens)}") in tensors:
         tokens.append(tensors[key])
@@ -226,15 +254,34 @@ def _embeddings(tensors: dict[str, Tensor], prefix: str, classes: int) -> TaskEm
     return TaskEmbeddings(tuple(tokens), keys, values)
 
 
-def _text(value: object) -> str:
+def _tuning(words: dict[str, Any] | None) -> Tuning | None:
+    if words is None:  # not tuned, or saved before there was tuning
+        return None
+    before, after = numbers([words["before"], words["after"]], 2)
+    return Tuning(int(words["references"]), int(words["steps"]), before, after)
+
+
+def segment_out(segment: Segment) -> dict[str, Any]:
+    """A segment's words, for JSON."""
+    return {"name": segment.name, "color": list(segment.color), "terminology": segment.terminology}
+
+
+def segment_in(words: dict[str, Any], label: int) -> Segment:
+    """:raises ValueError: for words that `segment_out` does not give (also KeyError, TypeError)."""
+    return Segment(text(words["name"]), numbers(words["color"], 3), text(words["terminology"]), 0, label)
+
+
+def text(value: object) -> str:
+    """:raises ValueError: for what is not a text of sensible length."""
     if not isinstance(value, str) or len(value) > 10_000:
         raise ValueError("not a text of sensible length")
     return value
 
 
-def _numbers(values: object, count: int) -> tuple[float, float, float]:
+def numbers(values: object, count: int) -> Any:
+    """:raises ValueError: for what is not so many finite numbers."""
     if not isinstance(values, list) or len(values) != count:
         raise ValueError("not the right count of numbers")
     if not all(math.isfinite(float(v)) for v in values):
         raise ValueError("not finite")
-    return tuple(float(v) for v in values)  # type: ignore[return-value]
+    return tuple(float(v) for v in values)

@@ -1,0 +1,105 @@
+"""The paper's inference strategies: each yields the preset that a target is segmented with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..context.pool import Pool
+from ..context.preset import Preset
+from ..context.retrieval import class_vectors
+from ..errors import IrisError
+from ..imaging.volume import Volume
+from .progress import Progress
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+# References per class, where nothing else is asked for.
+STRATEGIES = {
+    "one-shot": 1,
+    "ensemble": 3,
+    "memory-bank": 0,
+    "object-retrieval": 3,
+    "image-retrieval": 3,
+    "tuning": 5,
+}
+
+
+def check_strategy(strategy: str) -> None:
+    """:raises IrisError: for a strategy that does not exist."""
+    if strategy not in STRATEGIES:
+        raise IrisError(f"There is no strategy '{strategy}'; choose one of {', '.join(STRATEGIES)}.")
+
+
+def choose(
+    engine: Engine,
+    source: Preset | Pool,
+    strategy: str,
+    image: Volume | None,
+    segments: Sequence[str] | None,
+    count: int | None,
+    seed: int | str,
+    progress: Progress,
+) -> Preset:
+    """As `Engine.choose`."""
+    check_strategy(strategy)
+    if isinstance(source, Preset):
+        return _of_preset(source, strategy)
+    names = list(segments or source.segments)
+    count = count or STRATEGIES[strategy]
+    if not names:
+        raise IrisError("The pool is empty; add references to it first.")
+    if strategy in ("one-shot", "ensemble"):
+        chosen = source.drawn(names, count, seed)
+    elif strategy in ("object-retrieval", "image-retrieval"):
+        assert image is not None, "retrieval is for a target"
+        by_class = strategy == "object-retrieval"
+        chosen = (_by_class if by_class else _by_scan)(engine, source, image, names, count, seed, progress)
+    else:
+        raise IrisError(f"The strategy '{strategy}' does not work with a pool of references; choose another.")
+    return source.preset(chosen, names[0] if len(names) == 1 else f"{len(names)} segments")
+
+
+def _of_preset(preset: Preset, strategy: str) -> Preset:
+    if strategy == "one-shot":
+        return replace(preset, references=preset.enabled()[:1])
+    if strategy == "ensemble" or (strategy == "tuning" and preset.tuning is not None):
+        return preset
+    if strategy == "tuning":
+        raise IrisError(f"The preset '{preset.name}' has not been tuned; tune it first.")
+    raise IrisError(f"The strategy '{strategy}' does not work with a preset; give it a pool or a bank.")
+
+
+def _by_class(
+    engine: Engine, pool: Pool, image: Volume, names: list[str], count: int, seed: int | str, progress: Progress
+) -> dict[str, list[int]]:
+    """Per class its own references: a first answer by a random one, encoded again as if it were a reference itself,
+    is compared with the pool class by class. A class that the first answer lacks goes by the whole scan."""
+    first = pool.preset(pool.drawn(names, 1, seed), "the first answer")
+    found = engine.segment(image, first, progress=progress.part(0.0, 0.5))
+    shown = [n for n, volume in enumerate(found.volumes_ml) if volume > 0]
+    vectors = {}
+    if shown:
+        again = engine.encode(
+            image, found.segmentation.only(shown), name="the first answer", progress=progress.part(0.5, 0.9)
+        )
+        own = class_vectors(again.references[0].levels["fine"])
+        vectors = {names[n]: own[place] for place, n in enumerate(shown)}
+    progress.report(0.9, "Choosing the references that resemble it")
+    return {
+        name: pool.nearest(name, vectors[name], count)
+        if name in vectors
+        else pool.nearest_scans([name], engine.scan_vector(image), count)
+        for name in names
+    }
+
+
+def _by_scan(
+    engine: Engine, pool: Pool, image: Volume, names: list[str], count: int, seed: int | str, progress: Progress
+) -> dict[str, list[int]]:
+    """The same references for all classes: those whose whole scan resembles the target's."""
+    progress.report(0.1, "Choosing the references that resemble it")
+    rows = pool.nearest_scans(names, engine.scan_vector(image), count)
+    return dict.fromkeys(names, rows)
