@@ -98,7 +98,7 @@ class Pool:
         self._fresh[len(self)] = reference
         names = tuple(s.name for s in preset.segments)
         for segment in preset.segments:
-            self.segments.setdefault(segment.name, segment)
+            self.segments.setdefault(segment.name, replace(segment, layer=0, label=1))
         self._append(
             Entry(content, names, preset.modality, preset.spacing), class_vectors(reference.levels["fine"]), scan
         )
@@ -174,7 +174,7 @@ class Pool:
         }
         extents = [references[row].extent for row in rows]
         extent = numbers([sum(axis) / len(rows) for axis in zip(*extents, strict=True)], 3)
-        segments = tuple(replace(self.segments[s], layer=0, label=n + 1) for n, s in enumerate(chosen))
+        segments = tuple(replace(self.segments[s], label=n + 1) for n, s in enumerate(chosen))
         first = self.entries[rows[0]]
         return Preset(
             name, segments, (Reference(levels, extent),), self.network, self.preprocessing,

@@ -55,11 +55,28 @@ def choose(
         chosen = source.drawn(names, count, seed)
     elif strategy in ("object-retrieval", "image-retrieval"):
         assert image is not None, "retrieval is for a target"
-        by_class = strategy == "object-retrieval"
-        chosen = (_by_class if by_class else _by_scan)(engine, source, image, names, count, seed, progress)
+        chosen = retrieved(engine, source, strategy, image, names, count, seed, progress)
     else:
         raise IrisError(f"The strategy '{strategy}' does not work with a pool of references; choose another.")
     return source.preset(chosen, names[0] if len(names) == 1 else f"{len(names)} segments")
+
+
+def retrieved(
+    engine: Engine,
+    pool: Pool,
+    strategy: str,
+    image: Volume,
+    names: Sequence[str],
+    count: int,
+    seed: int | str,
+    progress: Progress | None = None,
+) -> dict[str, list[int]]:
+    """Per class, the entries of a pool that resemble a target most: ``object-retrieval`` or ``image-retrieval``.
+
+    :raises IrisError: when the pool has too little.
+    """
+    by_class = strategy == "object-retrieval"
+    return (_by_class if by_class else _by_scan)(engine, pool, image, names, count, seed, progress or Progress())
 
 
 def _of_preset(preset: Preset, strategy: str) -> Preset:
@@ -73,7 +90,7 @@ def _of_preset(preset: Preset, strategy: str) -> Preset:
 
 
 def _by_class(
-    engine: Engine, pool: Pool, image: Volume, names: list[str], count: int, seed: int | str, progress: Progress
+    engine: Engine, pool: Pool, image: Volume, names: Sequence[str], count: int, seed: int | str, progress: Progress
 ) -> dict[str, list[int]]:
     """Per class its own references: a first answer by a random one, encoded again as if it were a reference itself,
     is compared with the pool class by class. A class that the first answer lacks goes by the whole scan."""
@@ -97,7 +114,7 @@ def _by_class(
 
 
 def _by_scan(
-    engine: Engine, pool: Pool, image: Volume, names: list[str], count: int, seed: int | str, progress: Progress
+    engine: Engine, pool: Pool, image: Volume, names: Sequence[str], count: int, seed: int | str, progress: Progress
 ) -> dict[str, list[int]]:
     """The same references for all classes: those whose whole scan resembles the target's."""
     progress.report(0.1, "Choosing the references that resemble it")
