@@ -83,11 +83,12 @@ def _parser() -> argparse.ArgumentParser:
     source = segment.add_mutually_exclusive_group(required=True)
     source.add_argument("--preset", type=Path, help="a preset, made by `encode`, by `tune` or in Slicer")
     source.add_argument("--pool", type=Path, help="a pool of references, made by `pool`")
+    source.add_argument("--bank", type=Path, help="a memory bank of classes that were seen before, made by `bank`")
     segment.add_argument(
         "--strategy",
-        help=f"{STRATEGIES} (default: of a preset, ensemble; of a pool, object-retrieval)",
+        help=f"{STRATEGIES} (default: what the source is for)",
     )  # fmt: skip
-    segment.add_argument("--segment", nargs="+", metavar="NAME", help="of a pool, only these (default: all it has)")
+    segment.add_argument("--segment", nargs="+", metavar="NAME", help="of a pool or bank, only these (default: all)")
     segment.add_argument("--references", type=int, metavar="N", help="of a pool, how many per segment (default: 3)")
     segment.add_argument("--seed", type=int, default=0, help="of a pool, draws what is drawn at random (default: 0)")
     segment.add_argument("--image", type=Path, nargs="+", required=True, help="the scans")
@@ -105,6 +106,15 @@ def _parser() -> argparse.ArgumentParser:
     pool.add_argument("--split", default="train", help="which cases of a dataset.json (default: train)")
     pool.add_argument("--output", type=Path, required=True, metavar="POOL", help="the pool file, NAME.irispool")
     pool.set_defaults(run=_pool)
+
+    bank = verbs.add_parser("bank", help="average the classes of labelled sets, to segment them with no reference")
+    bank.add_argument("--data", type=Path, required=True, help="a folder with a dataset.json, or a folder of such")
+    bank.add_argument("--split", default="train", help="which cases (default: train)")
+    bank.add_argument(
+        "--output", type=Path, metavar="BANK",
+        help="the bank's file, NAME.irisbank (default: beside the network, named by the network's hash)",
+    )  # fmt: skip
+    bank.set_defaults(run=_bank)
 
     tune = verbs.add_parser("tune", help="tune a preset to segmented scans; kept only if scans held back gain by it")
     tune.add_argument("--preset", type=Path, required=True, help="the preset")
@@ -127,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     add_train_arguments(train)
     train.set_defaults(run=_train)
 
-    for verb in (encode, segment, pool, tune, evaluate):
+    for verb in (encode, segment, pool, bank, tune, evaluate):
         verb.add_argument("--network", type=Path, metavar="FILE", help="a network file (default: the bundled one)")
         verb.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="(default: auto)")
     return parser
@@ -155,6 +165,7 @@ def _encode(options: argparse.Namespace) -> None:
 
 
 def _segment(options: argparse.Namespace) -> None:
+    from .context.bank import MemoryBank
     from .context.pool import Pool
     from .context.preset import Preset
     from .engine import Engine, Progress
@@ -171,19 +182,26 @@ def _segment(options: argparse.Namespace) -> None:
     outputs = [options.output if single else options.output / f"{stem_of(path)}.seg.nrrd" for path in options.image]
     if len(set(outputs)) < len(outputs):
         raise IrisError("Two of the scans have the same name, so one result would replace the other; rename one.")
-    strategy = options.strategy or ("object-retrieval" if options.pool else "ensemble")
-    check_strategy(strategy)
-    source = Pool.load(options.pool) if options.pool else Preset.load(options.preset)
+    if options.strategy:
+        check_strategy(options.strategy)
+    source: Preset | Pool | MemoryBank
+    if options.preset:
+        source, usual = Preset.load(options.preset), "ensemble"
+    elif options.pool:
+        source, usual = Pool.load(options.pool), "object-retrieval"
+    else:
+        source, usual = MemoryBank.load(options.bank), "memory-bank"
+    share = 0.5 if options.pool else 0.0  # of a target's time
     engine = Engine(options.network, options.device)
     engine.check(source)
     bar, count = Bar("Segment"), len(outputs)
     for n, (path, output) in enumerate(zip(options.image, outputs, strict=True)):
         progress, image = Progress(partial(_show_part, bar, n, count)), read_volume(path)
         preset = engine.choose(
-            source, strategy, image=image, segments=options.segment, count=options.references, seed=options.seed,
-            progress=progress.part(0.0, 0.5 if options.pool else 0.0),
+            source, options.strategy or usual, image=image, segments=options.segment, count=options.references,
+            seed=options.seed, progress=progress.part(0.0, share),
         )  # fmt: skip
-        result = engine.segment(image, preset, progress=progress.part(0.5 if options.pool else 0.0, 1.0))
+        result = engine.segment(image, preset, progress=progress.part(share, 1.0))
         if not single:
             options.output.mkdir(exist_ok=True)
         write_segmentation(result.segmentation, output)
@@ -220,6 +238,25 @@ def _pool(options: argparse.Namespace) -> None:
         if len(pool) > before:
             pool.save(options.output)
     print(f"{options.output}: {len(pool)} references, {len(pool) - before} of them new; {', '.join(pool.segments)}")
+
+
+def _bank(options: argparse.Namespace) -> None:
+    from .context.bank import MemoryBank, bank_name
+    from .engine import Engine
+    from .evaluation.dataset import find_sets
+    from .evaluation.strategies import learned
+    from .imaging.window import PREPROCESSING
+    from .network import bundled_weights
+
+    sets = find_sets(options.data)
+    engine = Engine(options.network, options.device)
+    output = options.output or (options.network or bundled_weights()).parent / bank_name(engine.network.hash)
+    _must_be_folder(output.parent)
+    averages = {s.name: learned(engine, s, options.split, Bar("Bank")) for s in sets}
+    presets = {name: average.preset(name) for name, average in averages.items()}
+    MemoryBank(engine.network.hash, PREPROCESSING, presets).save(output)
+    for name, preset in presets.items():
+        print(f"{output}: {name}: {', '.join(s.name for s in preset.segments)}")
 
 
 def _tune(options: argparse.Namespace) -> None:

@@ -22,13 +22,11 @@ from torch import Tensor
 
 from ..errors import IrisError
 from ..imaging.volume import Segment
-from ..network import TaskEmbeddings
-from .ensemble import joined
 from .preset import (
-    LEVELS,
     Preset,
     Reference,
     levels_of,
+    mixed,
     numbers,
     segment_in,
     segment_out,
@@ -36,7 +34,7 @@ from .preset import (
     text,
     write_whole,
 )
-from .retrieval import Index, checked_count, class_vectors
+from .retrieval import Index, checked_count
 
 SCHEMA = 1
 EXTENSION = ".irispool"
@@ -83,11 +81,11 @@ class Pool:
     def __contains__(self, content: str) -> bool:
         return content in self._places
 
-    def add(self, content: str, preset: Preset, scan: NDArray[np.float16]) -> None:
+    def add(self, content: str, preset: Preset, classes: NDArray[np.float16], scan: NDArray[np.float16]) -> None:
         """Add the one reference of a preset.
 
         :param content: its content hash; one that is there already is not added again.
-        :param scan: the scan's own vector.
+        :param classes: what it is found by, per class (K, D); scan: as a whole (D,); of length one.
         :raises IrisError: when another network made it.
         """
         if (preset.network, preset.preprocessing) != (self.network, self.preprocessing):
@@ -99,9 +97,7 @@ class Pool:
         names = tuple(s.name for s in preset.segments)
         for segment in preset.segments:
             self.segments.setdefault(segment.name, replace(segment, layer=0, label=1))
-        self._append(
-            Entry(content, names, preset.modality, preset.spacing), class_vectors(reference.levels["fine"]), scan
-        )
+        self._append(Entry(content, names, preset.modality, preset.spacing), classes, scan)
 
     def _append(self, entry: Entry, classes: NDArray[np.float16], scan: NDArray[np.float16]) -> None:
         self._places[entry.hash] = len(self.entries)
@@ -166,30 +162,14 @@ class Pool:
         """A preset of the classes that ``chosen`` names, each from its own entries: what one class reads of the target
         and of the references does not hang on the entries that were chosen for another."""
         rows = sorted({row for entries in chosen.values() for row in entries})
-        references = {row: self._reference(row) for row in rows}
+        parts = [(self._reference(row), self.entries[row].segments) for row in rows]
         counts = [[row in entries for entries in chosen.values()] for row in rows]
-        levels = {
-            level: _stored(joined([self._of(row, references[row].levels[level], list(chosen)) for row in rows], counts))
-            for level in LEVELS
-        }
-        extents = [references[row].extent for row in rows]
-        extent = numbers([sum(axis) / len(rows) for axis in zip(*extents, strict=True)], 3)
         segments = tuple(replace(self.segments[s], label=n + 1) for n, s in enumerate(chosen))
         first = self.entries[rows[0]]
         return Preset(
-            name, segments, (Reference(levels, extent),), self.network, self.preprocessing,
+            name, segments, (mixed(parts, list(chosen), counts),), self.network, self.preprocessing,
             first.modality, first.spacing,
         )  # fmt: skip
-
-    def _of(self, row: int, embeddings: TaskEmbeddings, names: Sequence[str]) -> TaskEmbeddings:
-        """An entry's embeddings of the classes asked for, in their order; zeros for those that it does not show."""
-        own = self.entries[row].segments
-
-        def picked(tensor: Tensor) -> Tensor:
-            return torch.stack([tensor[own.index(s)] if s in own else torch.zeros_like(tensor[0]) for s in names])
-
-        values = None if embeddings.values is None else picked(embeddings.values)
-        return TaskEmbeddings(tuple(picked(t) for t in embeddings.tokens), embeddings.keys, values)
 
     def _reference(self, row: int) -> Reference:
         if row in self._fresh:
@@ -278,12 +258,3 @@ class Pool:
                 for e in self.entries
             ],
         }
-
-
-def _stored(embeddings: TaskEmbeddings) -> TaskEmbeddings:
-    """In the numbers that a preset's file holds, so that it gives the same voxels before and after it was saved."""
-    return TaskEmbeddings(
-        tuple(t.half() for t in embeddings.tokens),
-        None if embeddings.keys is None else embeddings.keys.half(),
-        None if embeddings.values is None else embeddings.values.half(),
-    )

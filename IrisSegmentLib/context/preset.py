@@ -10,7 +10,7 @@ import json
 import math
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -149,7 +149,7 @@ class Preset:
 
     def to_bytes(self) -> bytes:
         tensors = {k: v for n, r in enumerate(self.references) for k, v in tensors_of(str(n), r).items()}
-        return save(tensors, {"iris-preset": json.dumps(self._words())})
+        return save(tensors, {"iris-preset": json.dumps(self.words())})
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> Preset:
@@ -165,11 +165,12 @@ class Preset:
         if schema != SCHEMA:
             raise IrisError(f"'{name}' was saved by another version of IrisSegment (format {schema}); update this one.")
         try:
-            return cls._from_words(words, load(data))
+            return cls.from_words(words, load(data))
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise IrisError(f"'{name}' is damaged: its words and numbers do not fit together.") from error
 
-    def _words(self) -> dict[str, Any]:
+    def words(self) -> dict[str, Any]:
+        """Everything but the numbers of the network, for JSON."""
         return {
             "schema": SCHEMA,
             "name": self.name,
@@ -185,7 +186,8 @@ class Preset:
         }
 
     @classmethod
-    def _from_words(cls, words: dict[str, Any], tensors: dict[str, Tensor]) -> Preset:
+    def from_words(cls, words: dict[str, Any], tensors: Mapping[str, Tensor]) -> Preset:
+        """:raises ValueError: when they are not what a preset's words and numbers are (also KeyError, TypeError)."""
         segments = tuple(segment_in(s, n + 1) for n, s in enumerate(words["segments"]))
         references = tuple(
             Reference(
@@ -202,6 +204,32 @@ class Preset:
             text(words["modality"]), numbers(words["spacing"], 3), text(words["notes"]), text(words["created"]),
             _tuning(words.get("tuning")),
         )  # fmt: skip
+
+
+def mixed(
+    parts: Sequence[tuple[Reference, Sequence[str]]], names: Sequence[str], counts: Sequence[Sequence[bool]]
+) -> Reference:
+    """One reference in place of several that show different classes.
+
+    :param parts: references, each with the names of its classes, in the order of its embeddings.
+    :param names: the classes wanted.
+    :param counts: per reference, for which of ``names`` it counts; it must show them.
+    """
+    levels = {
+        level: joined([_picked(r.levels[level], shown, names) for r, shown in parts], counts).half() for level in LEVELS
+    }
+    extents = [reference.extent for reference, _ in parts]
+    return Reference(levels, numbers([sum(axis) / len(parts) for axis in zip(*extents, strict=True)], 3))
+
+
+def _picked(embeddings: TaskEmbeddings, shown: Sequence[str], names: Sequence[str]) -> TaskEmbeddings:
+    """Of the classes shown, those named, in that order; zeros for those that are not shown."""
+
+    def picked(tensor: Tensor) -> Tensor:
+        return torch.stack([tensor[shown.index(n)] if n in shown else torch.zeros_like(tensor[0]) for n in names])
+
+    values = None if embeddings.values is None else picked(embeddings.values)
+    return TaskEmbeddings(tuple(picked(t) for t in embeddings.tokens), embeddings.keys, values)
 
 
 def write_whole(path: Path, data: bytes) -> None:

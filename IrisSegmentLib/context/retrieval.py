@@ -11,25 +11,31 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import IrisError
-from ..network import TaskEmbeddings
+from ..network.task_encoder import pooled_foreground
 
 EXACT = 50_000  # vectors that are compared one by one, in some 20 ms; more go into a graph
 SHORTLIST = 256  # candidates of the graph that are compared exactly
 
 
-def class_vectors(embeddings: TaskEmbeddings) -> NDArray[np.float16]:
-    """One vector of length one per class, (K, D): the foreground tokens of all scales, each of the same length."""
-    return _joined([tokens[:, -1] for tokens in embeddings.tokens])
+def class_vectors(features: Sequence[Tensor], masks: Tensor, align_corners: bool) -> NDArray[np.float16]:
+    """One vector of length one per class, (K, D): the foreground tokens (Eq. 2) of all scales, each of the same length.
+
+    They are taken as pooled, before the task encoder mixes them with the others: mixed, those of one class were found
+    to be all alike in a network that leans on affinity.
+
+    :param features: of the encoder, one per scale, each (1, C, d, h, w); masks: (K, D, H, W) in 0..1.
+    """
+    return _joined([pooled_foreground(scale.float(), masks[None], align_corners)[0] for scale in features])
 
 
 def scan_vector(features: Sequence[Tensor]) -> NDArray[np.float16]:
     """One vector of length one for a whole scan, (D,): the mean features (1, C, d, h, w) of the scales, each of the
     same length."""
-    return _joined([scale.mean((2, 3, 4)) for scale in features])[0]
+    return _joined([scale.float().mean((2, 3, 4)) for scale in features])[0]
 
 
 def _joined(scales: Sequence[Tensor]) -> NDArray[np.float16]:
-    vectors = torch.cat([F.normalize(scale.float(), dim=-1) for scale in scales], -1) / len(scales) ** 0.5
+    vectors = torch.cat([F.normalize(scale, dim=-1) for scale in scales], -1) / len(scales) ** 0.5
     return vectors.cpu().numpy().astype(np.float16)
 
 

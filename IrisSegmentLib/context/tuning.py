@@ -118,7 +118,7 @@ def _learn(
         for level, view in scans[0].items()
     }
     everything = [t for tensors in shift.values() for t in tensors]
-    optimizer = torch.optim.Adam(everything, lr=RATE)
+    optimizer = torch.optim.Adam(everything, lr=RATES[0])
     order: list[int] = []
     drawn = random.Random(0)
     look(shift, 0)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..context.bank import MemoryBank
 from ..context.pool import Pool
 from ..context.preset import Preset
-from ..context.retrieval import class_vectors
 from ..errors import IrisError
 from ..imaging.volume import Volume
 from .progress import Progress
@@ -35,7 +35,7 @@ def check_strategy(strategy: str) -> None:
 
 def choose(
     engine: Engine,
-    source: Preset | Pool,
+    source: Preset | Pool | MemoryBank,
     strategy: str,
     image: Volume | None,
     segments: Sequence[str] | None,
@@ -47,6 +47,10 @@ def choose(
     check_strategy(strategy)
     if isinstance(source, Preset):
         return _of_preset(source, strategy)
+    if isinstance(source, MemoryBank):
+        if strategy != "memory-bank":
+            raise IrisError(f"The strategy '{strategy}' does not work with a memory bank; choose memory-bank.")
+        return source.preset(segments)
     names = list(segments or source.segments)
     count = count or STRATEGIES[strategy]
     if not names:
@@ -92,17 +96,15 @@ def _of_preset(preset: Preset, strategy: str) -> Preset:
 def _by_class(
     engine: Engine, pool: Pool, image: Volume, names: Sequence[str], count: int, seed: int | str, progress: Progress
 ) -> dict[str, list[int]]:
-    """Per class its own references: a first answer by a random one, encoded again as if it were a reference itself,
-    is compared with the pool class by class. A class that the first answer lacks goes by the whole scan."""
+    """Per class its own references: the first answer, by a random one, is encoded as if it were a reference itself and
+    compared with the pool class by class. A class that the first answer lacks goes by the whole scan."""
     first = pool.preset(pool.drawn(names, 1, seed), "the first answer")
     found = engine.segment(image, first, progress=progress.part(0.0, 0.5))
     shown = [n for n, volume in enumerate(found.volumes_ml) if volume > 0]
     vectors = {}
     if shown:
-        again = engine.encode(
-            image, found.segmentation.only(shown), name="the first answer", progress=progress.part(0.5, 0.9)
-        )
-        own = class_vectors(again.references[0].levels["fine"])
+        progress.report(0.5, "Looking at the first answer")
+        own = engine.class_vectors(image, found.segmentation.only(shown))
         vectors = {names[n]: own[place] for place, n in enumerate(shown)}
     progress.report(0.9, "Choosing the references that resemble it")
     return {

@@ -6,11 +6,11 @@ import random
 from collections.abc import Callable
 from functools import lru_cache
 
+from ..context.bank import Average, MemoryBank
 from ..context.pool import Pool
 from ..context.preset import Preset
-from ..engine import STRATEGIES, Engine
+from ..engine import STRATEGIES, Engine, Progress
 from ..engine.strategies import retrieved
-from ..errors import IrisError
 from ..imaging.volume import Volume
 from ..imaging.window import PREPROCESSING
 from .dataset import LabelledSet
@@ -24,9 +24,9 @@ def chooser(
     """What gives each target (its name and image) its preset, and the names of the references in it.
 
     ``one-shot`` and ``ensemble``: random references of the target's own. Retrievals: from all train cases. ``tuning``:
-    the same random references for all targets, tuned to each other.
+    the same random references for all targets, tuned to each other. ``memory-bank``: all train cases, once.
 
-    :raises IrisError: for an unknown strategy, or a set without what it needs.
+    :raises IrisError: for a set without what it needs.
     """
     candidates = full_references(labelled)
     names = list(labelled.classes.values())
@@ -61,12 +61,26 @@ def chooser(
             return pool.preset(chosen, labelled.name), [cases[row] for row in rows]
 
         return by_likeness
+    if strategy == "memory-bank":
+        average = learned(engine, labelled, "train", show)
+        bank = MemoryBank(engine.network.hash, PREPROCESSING, {labelled.name: average.preset(labelled.name)})
+        preset = bank.preset()
+        return lambda case, image: (preset, [])
     if strategy == "tuning":
         cases = drawn(candidates, f"{seed}", STRATEGIES[strategy])
         pairs = [(labelled.image(case), labelled.label(case)) for case in cases]
-        preset, _ = engine.tune(ensemble(cases), pairs)
-        return lambda case, image: (preset, cases)
-    raise IrisError(f"There is no strategy '{strategy}'; choose one of {', '.join(STRATEGIES)}.")
+        tuned, _ = engine.tune(ensemble(cases), pairs, progress=Progress(show))
+        return lambda case, image: (tuned, cases)
+    raise ValueError(strategy)
+
+
+def learned(engine: Engine, labelled: LabelledSet, split: str, show: Callable[[float, str], None]) -> Average:
+    """A memory bank's averages over the cases of a split."""
+    average, cases = Average(), labelled.split(split)
+    for n, case in enumerate(cases):
+        show(n / len(cases), f"{labelled.name}: encoding {case}")
+        average.update(engine.encode(labelled.image(case), labelled.label(case), name=labelled.name))
+    return average
 
 
 def drawn(candidates: list[str], seed: str, count: int) -> list[str]:

@@ -31,6 +31,14 @@ class TaskEmbeddings:
     def __len__(self) -> int:
         return len(self.tokens[0])
 
+    def half(self) -> TaskEmbeddings:
+        """In the numbers, and in the memory, that files hold."""
+        return TaskEmbeddings(
+            tuple(t.half().cpu() for t in self.tokens),
+            None if self.keys is None else self.keys.half().cpu(),
+            None if self.values is None else self.values.half().cpu(),
+        )
+
 
 class Iris(nn.Module):
     """

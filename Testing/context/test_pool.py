@@ -31,14 +31,19 @@ def preset(names, seed):
 
 
 def scan(seed):
-    vector = np.random.default_rng(seed).normal(size=12)
-    return (vector / np.linalg.norm(vector)).astype(np.float16)
+    return classes(seed)[0]
+
+
+def classes(seed, count=1):
+    """Vectors of length one (count, 12)."""
+    vectors = np.random.default_rng(seed).normal(size=(count, 12))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
 
 
 def made(*shown):
     pool = Pool("net", 1)
     for n, names in enumerate(shown):
-        pool.add(f"hash {n}", preset(names, n), scan(n))
+        pool.add(f"hash {n}", preset(names, n), classes(n, len(names)), scan(n))
     return pool
 
 
@@ -59,9 +64,9 @@ def test_a_pool_comes_back_as_it_was_and_grows(pool, tmp_path):
             assert all(torch.equal(x, y) for x, y in zip(a.tokens, b.tokens, strict=True))
             assert torch.equal(a.keys, b.keys) and torch.equal(a.values, b.values)
         assert ours.extent == theirs.extent
-    back.add("hash 2", preset(["Kidney"], 9), scan(9))
+    back.add("hash 2", preset(["Kidney"], 9), classes(9), scan(9))
     assert len(back) == 4, "a reference that is there is not added again"
-    back.add("hash 9", preset(["Kidney"], 9), scan(9))
+    back.add("hash 9", preset(["Kidney"], 9), classes(9), scan(9))
     back.save(path)
     assert len(Pool.load(path)) == 5 and Pool.load(path).showing("Kidney") == [3, 4]
     assert [p.name for p in tmp_path.iterdir()] == ["a.irispool"]
@@ -83,7 +88,7 @@ def test_each_class_is_of_its_own_references(pool):
 
 def test_the_nearest_are_found_class_by_class(pool):
     for n, (name, place) in [(1, ("Liver", 1)), (3, ("Spleen", 1)), (2, ("Liver", 0))]:
-        own = retrieval.class_vectors(preset(pool.entries[n].segments, n).references[0].levels["fine"])[place]
+        own = classes(n, len(pool.entries[n].segments))[place]
         assert pool.nearest(name, own, 1) == [n]
     assert pool.nearest_scans(["Liver"], scan(2), 1) == [2]
     assert pool.nearest_scans(["Spleen"], scan(2), 3) != [2] and 2 not in pool.nearest_scans(["Spleen"], scan(2), 3)
@@ -102,7 +107,7 @@ def test_too_little_is_said_in_one_sentence(pool):
         (lambda: pool.nearest("Spleen", scan(0), 4), "3 references for 'Spleen'"),
         (lambda: pool.nearest_scans(["Kidney", "Liver"], scan(0), 2), "1 references for these segments together"),
         (lambda: pool.drawn(["Kidney"], 2, 0), "1 references for 'Kidney'"),
-        (lambda: Pool("other", 1).add("x", preset(["Liver"], 0), scan(0)), "another network"),
+        (lambda: Pool("other", 1).add("x", preset(["Liver"], 0), classes(0), scan(0)), "another network"),
     ]:
         with pytest.raises(IrisError, match=words):
             ask()
@@ -184,6 +189,6 @@ def test_a_million_embeddings_answer_in_fifty_milliseconds():
         found = index.nearest(query, 10)
         seconds.append(time.perf_counter() - started)
         hits += len(set(found) & set(exact(vectors, query, 10)))
-    median, most = 1e3 * np.median(seconds), 1e3 * max(seconds)
-    print(f"\nbuilt in {built:.0f} s; {median:.2f} ms an answer, at most {most:.2f}; {hits} of {10 * len(queries)} right")
-    assert max(seconds) < 0.05 and hits >= 0.9 * 10 * len(queries)
+    median, most, right = 1e3 * np.median(seconds), 1e3 * max(seconds), hits / (10 * len(queries))
+    print(f"\nbuilt in {built:.0f} s; {median:.2f} ms an answer, at most {most:.2f}; {right:.1%} of the ten nearest")
+    assert most < 50 and right >= 0.9
