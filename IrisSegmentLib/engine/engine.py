@@ -202,12 +202,15 @@ class Engine:
 
         :param references: at least two besides the one that the preset was made from. A scan that is among the
             preset's own references is looked at without them.
+        :param steps: at most; how many are best is found out on the way.
         :return: the preset, tuned if scans that were held back gained, else unchanged; and how it went.
-        :raises IrisError: for too few references, or one that lacks a segment of the preset.
+        :raises IrisError: for too few steps or references, or one that lacks a segment of the preset.
         :raises Cancelled: when the progress was cancelled.
         """
         progress = progress or Progress()
         self.check(preset)
+        if steps < tuning.EVERY:
+            raise IrisError(f"Tuning takes {tuning.EVERY} steps or more, not {steps}.")
         self.network.requires_grad_(False)  # a gradient is wanted for the tokens only
         scans = []
         for n, (image, segmentation) in enumerate(references):
