@@ -34,7 +34,7 @@ from .preset import (
     text,
     write_whole,
 )
-from .retrieval import Index, checked_count
+from .retrieval import Index, check_count
 
 SCHEMA = 1
 EXTENSION = ".irispool"
@@ -73,7 +73,8 @@ class Pool:
         self._scans: list[NDArray[np.float16]] = []  # per entry, (D,)
         self._fresh: dict[int, Reference] = {}  # not in the file yet
         self._path: Path | None = None
-        self._indices: dict[str | tuple[str, ...], Index] = {}
+        self._showing: dict[str, list[int]] = {}
+        self._indices: dict[tuple[str, str], Index] = {}
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -101,6 +102,8 @@ class Pool:
 
     def _append(self, entry: Entry, classes: NDArray[np.float16], scan: NDArray[np.float16]) -> None:
         self._places[entry.hash] = len(self.entries)
+        for name in entry.segments:
+            self._showing.setdefault(name, []).append(len(self.entries))
         self.entries.append(entry)
         self._classes.append(classes)
         self._scans.append(scan)
@@ -113,34 +116,34 @@ class Pool:
         """
         if not self.entries:
             raise IrisError("The pool is empty; add references to it first.")
-        found = [n for n, entry in enumerate(self.entries) if name in entry.segments]
-        if not found:
+        if name not in self._showing:
             raise IrisError(f"The pool has no reference for '{name}'; it has {', '.join(self.segments)}.")
-        return found
+        return self._showing[name]
 
     def nearest(self, name: str, query: NDArray[np.float16], count: int) -> list[int]:
         """The entries whose embedding of a class is most similar to a query (D,), most similar first.
 
         :raises IrisError: as `showing`, and when the class has fewer references.
         """
-        rows = self.showing(name)
-        checked_count(count, len(rows), f"'{name}'")
-        if name not in self._indices:
-            vectors = [self._classes[row][self.entries[row].segments.index(name)] for row in rows]
-            self._indices[name] = Index(np.stack(vectors))
-        return [rows[place] for place in self._indices[name].nearest(query, count)]
+        return self._nearest("class", name, query, count)
 
-    def nearest_scans(self, names: Sequence[str], query: NDArray[np.float16], count: int) -> list[int]:
-        """The entries whose whole scan is most similar, among those that show all classes.
+    def nearest_scans(self, name: str, query: NDArray[np.float16], count: int) -> list[int]:
+        """The entries that show a class and whose whole scan is most similar to a query (D,), most similar first.
 
-        :raises IrisError: as `showing`, and when fewer show them all.
+        :raises IrisError: as `nearest`.
         """
-        rows = sorted(set.intersection(*(set(self.showing(name)) for name in names)))
-        checked_count(count, len(rows), "these segments together" if len(names) > 1 else f"'{names[0]}'")
-        key = tuple(sorted(names))
-        if key not in self._indices:
-            self._indices[key] = Index(np.stack([self._scans[row] for row in rows]))
-        return [rows[place] for place in self._indices[key].nearest(query, count)]
+        return self._nearest("scan", name, query, count)
+
+    def _nearest(self, by: str, name: str, query: NDArray[np.float16], count: int) -> list[int]:
+        rows = self.showing(name)
+        check_count(count, len(rows), name)
+        if (by, name) not in self._indices:
+            vectors = [
+                self._scans[row] if by == "scan" else self._classes[row][self.entries[row].segments.index(name)]
+                for row in rows
+            ]
+            self._indices[by, name] = Index(np.stack(vectors))
+        return [rows[place] for place in self._indices[by, name].nearest(query, count)]
 
     def drawn(self, names: Sequence[str], count: int, seed: int | str) -> dict[str, list[int]]:
         """Random entries per class: the same for all classes where they show them all.
@@ -154,7 +157,7 @@ class Pool:
         chosen = {}
         for name in names:
             rows = self.showing(name)
-            checked_count(count, len(rows), f"'{name}'")
+            check_count(count, len(rows), name)
             chosen[name] = sorted(rows, key=lambda n: place[n])[:count]
         return chosen
 

@@ -72,10 +72,11 @@ class Index:
         return [int(c) for c in candidates[np.argsort(-similarity, kind="stable")[:count]]]
 
 
-def checked_count(count: int, available: int, what: str) -> int:
+def check_count(count: int, available: int, name: str) -> None:
     """
-    :raises IrisError: when fewer are there than asked for; ``what`` names them.
+    :raises IrisError: when a class has fewer references than were asked for.
     """
     if not 1 <= count <= available:
-        raise IrisError(f"The pool has {available} references for {what}, so ask for 1 to {available}, not {count}.")
-    return count
+        raise IrisError(
+            f"{count} references were asked for, but the pool has {available} for '{name}'; ask for 1 to {available}."
+        )

@@ -52,7 +52,7 @@ def choose(
             raise IrisError(f"The strategy '{strategy}' does not work with a memory bank; choose memory-bank.")
         return source.preset(segments)
     names = list(segments or source.segments)
-    count = count or STRATEGIES[strategy]
+    count = STRATEGIES[strategy] if count is None else count
     if not names:
         raise IrisError("The pool is empty; add references to it first.")
     if strategy in ("one-shot", "ensemble"):
@@ -110,7 +110,7 @@ def _by_class(
     return {
         name: pool.nearest(name, vectors[name], count)
         if name in vectors
-        else pool.nearest_scans([name], engine.scan_vector(image), count)
+        else pool.nearest_scans(name, engine.scan_vector(image), count)
         for name in names
     }
 
@@ -118,7 +118,7 @@ def _by_class(
 def _by_scan(
     engine: Engine, pool: Pool, image: Volume, names: Sequence[str], count: int, seed: int | str, progress: Progress
 ) -> dict[str, list[int]]:
-    """The same references for all classes: those whose whole scan resembles the target's."""
+    """Those whose whole scan resembles the target's: the same for all classes, as far as they show them."""
     progress.report(0.1, "Choosing the references that resemble it")
-    rows = pool.nearest_scans(names, engine.scan_vector(image), count)
-    return dict.fromkeys(names, rows)
+    vector = engine.scan_vector(image)
+    return {name: pool.nearest_scans(name, vector, count) for name in names}

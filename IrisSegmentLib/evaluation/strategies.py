@@ -29,7 +29,6 @@ def chooser(
     :raises IrisError: for a set without what it needs.
     """
     candidates = full_references(labelled)
-    names = list(labelled.classes.values())
 
     @lru_cache(maxsize=256)
     def encoded(case: str) -> Preset:
@@ -48,17 +47,17 @@ def chooser(
     if strategy in ("one-shot", "ensemble"):
         return at_random
     if strategy in ("object-retrieval", "image-retrieval"):
-        pool, cases = Pool(engine.network.hash, PREPROCESSING), labelled.split("train")
+        pool, cases, case_of = Pool(engine.network.hash, PREPROCESSING), labelled.split("train"), {}
         for n, case in enumerate(cases):
             show(n / len(cases), f"{labelled.name}: encoding {case}")
-            engine.add(pool, labelled.image(case), labelled.label(case))
-        shown = [name for name in names if name in pool.segments]
+            case_of[engine.add(pool, labelled.image(case), labelled.label(case))] = case
+        shown = [name for name in labelled.classes.values() if name in pool.segments]
         count = min(STRATEGIES[strategy], *(len(pool.showing(name)) for name in shown))
 
         def by_likeness(case: str, image: Volume) -> tuple[Preset, list[str]]:
             chosen = retrieved(engine, pool, strategy, image, shown, count, f"{seed} {case}")
             rows = sorted({row for entries in chosen.values() for row in entries})
-            return pool.preset(chosen, labelled.name), [cases[row] for row in rows]
+            return pool.preset(chosen, labelled.name), [case_of[pool.entries[row].hash] for row in rows]
 
         return by_likeness
     if strategy == "memory-bank":
