@@ -2,6 +2,7 @@ import contextlib
 import json
 import os
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
@@ -53,13 +54,16 @@ def test_the_ensemble_averages_tokens_and_joins_keys():
 
 def test_a_reference_can_be_switched_off_and_the_last_one_cannot_be_missed():
     both = preset().with_reference(preset(seed=5))
-    second = Reference(both.references[1].levels, (1.0, 1.0, 1.0), False)
-    off = Preset(**{**vars(both), "references": (both.references[0], second)})
-    assert torch.equal(off.embeddings("fine").keys, preset().embeddings("fine").keys)
-    assert off.extent == (40.0, 50.0, 60.0)
-    none = Preset(**{**vars(both), "references": tuple(Reference(r.levels, r.extent, False) for r in both.references)})
+    far = replace(both, references=(both.references[0], replace(both.references[1], extent=(1.0, 1.0, 1.0))))
+    off = far.with_enabled(1, False)
+    for level in ("coarse", "fine"):
+        ours, never = off.embeddings(level), preset().embeddings(level)
+        assert all(torch.equal(a, b) for a, b in zip(ours.tokens, never.tokens, strict=True))
+        assert torch.equal(ours.keys, never.keys) and torch.equal(ours.values, never.values)
+    assert off.extent == (40.0, 50.0, 60.0) and far.extent != off.extent
+    assert off.with_enabled(1, True) == far
     with pytest.raises(IrisError, match="switched off"):
-        none.embeddings("fine")
+        off.with_enabled(0, False).embeddings("fine")
 
 
 def test_references_of_other_networks_or_segments_do_not_join():
