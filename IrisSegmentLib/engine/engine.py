@@ -18,9 +18,9 @@ from ..imaging.volume import Segment, Segmentation, Volume, same_grid
 from ..imaging.window import PREPROCESSING, Window, box_of_segments
 from ..network import Precision, TaskEmbeddings, load_network
 from .device import choose_device
+from .inputs import Inputs
 from .progress import Progress
 
-CELLS = 64  # along a window's longest side, as in training
 MARGIN = 1.3  # how much wider than the object the closer look is
 LEAST = 0.8  # the closer look is no smaller than this share of the reference's: a timid first answer would shrink it
 FAINT = -2.2  # logit of 10 %: where to look closer when nothing passes 50 % in the coarse answer
@@ -59,6 +59,7 @@ class Engine:
         self.network = load_network(network, self.device)
         self.precision = Precision.of(self.device)
         self.precision.prepare(self.network)
+        self.inputs = Inputs.of(self.network.config)
         self._cache = EmbeddingCache()
 
     def encode(
@@ -72,16 +73,16 @@ class Engine:
         progress = progress or Progress()
         progress.report(0.0, "Reading the reference")
         _check_reference(image, segmentation)
-        intensity = _intensity(image)
+        intensity = self.inputs.intensity(image)
         key = content_hash(image, segmentation, self.network.hash, PREPROCESSING)
         reference = self._cache.get(key)
         if reference is None:
             progress.report(0.2, "Learning from the whole scan")
-            coarse = self._encode(Window.whole_scan(image, CELLS), image, segmentation, intensity)
+            coarse = self._encode(self.inputs.whole_scan(image), image, segmentation, intensity)
             progress.report(0.6, "Learning from a closer look")
             box = box_of_segments(segmentation, MARGIN)
             assert box is not None, "an empty reference was let in"
-            fine = self._encode(Window.over(image, box, CELLS), image, segmentation, intensity)
+            fine = self._encode(self.inputs.over(image, box), image, segmentation, intensity)
             reference = Reference({"coarse": coarse, "fine": fine}, box.extent)
             self._cache.put(key, reference)
         progress.report(1.0, "Reference learned")
@@ -100,8 +101,8 @@ class Engine:
         started = time.perf_counter()
         self.check(preset)
         progress.report(0.0, f"Looking at {image.name}")
-        intensity = _intensity(image)
-        window = Window.whole_scan(image, CELLS)
+        intensity = self.inputs.intensity(image)
+        window = self.inputs.whole_scan(image)
         progress.report(0.1, f"Finding {preset.name} in {image.name}")
         logits = self._segment(window, image, preset.embeddings("coarse"), intensity)
         found = logits.amax(0)
@@ -109,7 +110,7 @@ class Engine:
         if box is not None:
             progress.report(0.4, f"Looking closer at {image.name}")
             extent = tuple(LEAST * e for e in preset.extent)
-            closer = Window.over(image, box.at_least(extent), CELLS)  # type: ignore[arg-type]
+            closer = self.inputs.over(image, box.at_least(extent))  # type: ignore[arg-type]
             fine = self._segment(closer, image, preset.embeddings("fine"), intensity)
             # Both looks count: the first saw where, the second what exactly.
             window, logits = closer, (window.seen_from(closer, logits) + fine) / 2
@@ -132,7 +133,7 @@ class Engine:
     def _encode(
         self, window: Window, image: Volume, segmentation: Segmentation, intensity: Intensity
     ) -> TaskEmbeddings:
-        masks = window.sample_masks(segmentation)
+        masks = self.inputs.masks(window, segmentation)
         with torch.inference_mode(), self.precision.autocast():
             kept = self.network.encode(self._sampled(window, image, intensity), masks.to(self.device))
         # Kept as they are stored, so that a preset gives the same voxels before and after it was saved.
@@ -149,10 +150,11 @@ class Engine:
             None if embeddings.values is None else embeddings.values.to(self.device),
         )
         with torch.inference_mode(), self.precision.autocast():
-            return self.network.segment(self._sampled(window, image, intensity), here).float().cpu()
+            logits = self.network.segment(self._sampled(window, image, intensity), here)
+        return self.inputs.back(logits.float().cpu())
 
     def _sampled(self, window: Window, image: Volume, intensity: Intensity) -> Tensor:
-        return window.sample_image(image, intensity).to(self.device)
+        return self.inputs.image(window, image, intensity).to(self.device)
 
 
 def confidence(logits: Tensor) -> tuple[float, ...]:
@@ -161,10 +163,6 @@ def confidence(logits: Tensor) -> tuple[float, ...]:
     hard = (soft > 0.5).float()
     both = 2 * (soft * hard).sum(1) / (soft.sum(1) + hard.sum(1)).clamp_min(1e-6)
     return tuple(float(c) if h > 0 else 0.0 for c, h in zip(both, hard.sum(1), strict=True))
-
-
-def _intensity(image: Volume) -> Intensity:
-    return Intensity.of(Window.whole_scan(image).orientation.to_canonical(image.array))
 
 
 def _check_reference(image: Volume, segmentation: Segmentation) -> None:
