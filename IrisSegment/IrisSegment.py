@@ -121,7 +121,9 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.loadPresetButton.connect("clicked(bool)", self.onLoadPreset)
         self.ui.savePresetButton.connect("clicked(bool)", self.onSavePreset)
         self.ui.removePresetButton.connect("clicked(bool)", self.onRemovePreset)
+        self.ui.addReferenceButton.connect("clicked(bool)", self.onAddReference)
         self.ui.presetsList.connect("currentRowChanged(int)", self._onPresetSelected)
+        self.ui.referencesList.connect("itemChanged(QListWidgetItem*)", self._onReferenceTicked)
         self.ui.segmentsList.connect("itemChanged(QListWidgetItem*)", self._updateButtons)
         self.ui.targetsTable.connect("itemChanged(QTableWidgetItem*)", self._onTargetTicked)
         self.initializeParameterNode()
@@ -250,9 +252,26 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if preset is None:
             self.ui.presetLabel.text = _("No preset yet: encode a reference or load a preset.")
         else:
-            self.ui.presetLabel.text = _("{name}: {segments}").format(
-                name=preset.name, segments=", ".join(s.name for s in preset.segments)
-            )
+            names = ", ".join(segment.name for segment in preset.segments)
+            self.ui.presetLabel.text = _("Finds: {segments}").format(segments=names)
+        self._showReferences()
+        self._updateButtons()
+
+    def _showReferences(self):
+        items, preset = self.ui.referencesList, self.currentPreset()
+        items.blockSignals(True)
+        items.clear()
+        for number, reference in enumerate(preset.references if preset else ()):
+            volume = self.logic.volumeNameOf(reference)
+            words = _("Reference {number}: {volume}") if volume else _("Reference {number}")
+            item = qt.QListWidgetItem(words.format(number=number + 1, volume=volume))
+            item.setCheckState(qt.Qt.Checked if reference.enabled else qt.Qt.Unchecked)
+            items.addItem(item)
+        items.blockSignals(False)
+
+    def _onReferenceTicked(self, item):
+        row = self.ui.referencesList.row(item)
+        self.logic.switchReference(self.currentPreset(), row, item.checkState() == qt.Qt.Checked)
         self._updateButtons()
 
     def _onTargetTicked(self, item=None):
@@ -273,13 +292,19 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             (not self.tickedSegments(), _("Tick at least one segment.")),
         ]
         _enable(self.ui.encodeButton, encode, _("Learn the ticked segments from the reference."))
+        preset = self.currentPreset()
+        add = [(preset is None, _("Encode a first reference or load a preset.")), *encode]
+        tip = _("Learn from the reference volume above too: the selected preset then knows one more patient.")
+        _enable(self.ui.addReferenceButton, add, tip)
+        self.ui.referencesList.enabled = not busy
         segment = [
             (busy, _("Wait for the running work, or cancel it.")),
-            (self.currentPreset() is None, _("Encode a reference or load a preset first.")),
+            (preset is None, _("Encode a reference or load a preset first.")),
+            (preset is not None and not any(r.enabled for r in preset.references), _("Tick one of its references.")),
             (not self.tickedTargets(), _("Tick at least one target volume.")),
         ]
         _enable(self.ui.segmentButton, segment, _("Segment every ticked volume with the selected preset."))
-        none = [(self.currentPreset() is None, _("There is no preset yet."))]
+        none = [(preset is None, _("There is no preset yet."))]
         _enable(self.ui.savePresetButton, none, _("Save the selected preset to a file; it holds no image."))
         _enable(self.ui.removePresetButton, none, _("Remove the selected preset from this list; files stay."))
         _enable(self.ui.cancelButton, [(not busy, _("Nothing is running."))], _("Stop the running work."))
@@ -314,6 +339,21 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onEncoded(self, preset):
         self._showPresets()
         self._end(_("The preset '{name}' is ready: tick targets and click Segment all.").format(name=preset.name))
+
+    def onAddReference(self):
+        parameters = self._parameterNode
+        self._begin()
+        with self._errorsInWords():
+            self.logic.addReference(
+                self.currentPreset(), parameters.referenceVolume, parameters.referenceSegmentation,
+                self.tickedSegments(), self._onProgress, self._onReferenceAdded, self._onFailed,
+            )  # fmt: skip
+        self._updateButtons()
+
+    def _onReferenceAdded(self, preset):
+        self._showPresets(select=self.logic.rowOf(preset))
+        words = _("The preset '{name}' now knows {count} references.")
+        self._end(words.format(name=preset.name, count=len(preset.references)))
 
     def onSegmentAll(self):
         targets = self.tickedTargets()
@@ -373,7 +413,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._end(_("The preset is saved as {path}.").format(path=path))
 
     def onRemovePreset(self):
-        self.logic.presets.remove(self.currentPreset())
+        self.logic.removePreset(self.currentPreset())
         self._showPresets()
 
     # How work is told of
@@ -461,6 +501,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         ScriptedLoadableModuleLogic.__init__(self)
         self.presets = []
         self._session = None
+        self._volumeNames = []  # pairs of a reference's embeddings and a volume's name: for this run only, never saved
 
     def getParameterNode(self):
         return IrisSegmentParameterNode(super().getParameterNode())
@@ -477,9 +518,66 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
 
         def done(preset):
             self.presets.append(preset)
+            self._volumeNames.append((preset.references[0].levels, volumeName))
             onDone(preset)
 
+        volumeName = volumeNode.GetName()
         return self._ready().encode(volumeNode, segmentationNode, segmentIDs, name, onProgress, done, onError)
+
+    def addReference(self, preset, volumeNode, segmentationNode, segmentIDs, onProgress, onDone, onError):
+        """Learn one more reference of a preset in the background; the grown preset takes its place in `presets` before
+        ``onDone(preset)``.
+
+        :raises IrisError: at once, when the segments are not those of the preset, and as `encode`.
+        """
+        segmentIDs = self._inPresetOrder(preset, segmentationNode, segmentIDs)
+        volumeName = volumeNode.GetName()
+
+        def done(added):
+            if added.network != preset.network:
+                onError(
+                    f"The preset '{preset.name}' was made by another network than the one in use; "
+                    "encode the reference as a new preset, or choose the network that made it."
+                )
+                return
+            grown = preset.with_reference(added)
+            self._volumeNames.append((added.references[0].levels, volumeName))
+            row = self.rowOf(preset)
+            if row is None:  # it was removed from the list meanwhile
+                self.presets.append(grown)
+            else:
+                self.presets[row] = grown
+            onDone(grown)
+
+        return self._ready().encode(volumeNode, segmentationNode, segmentIDs, preset.name, onProgress, done, onError)
+
+    def _inPresetOrder(self, preset, segmentationNode, segmentIDs):
+        from IrisSegmentLib.errors import IrisError
+
+        segmentation = segmentationNode.GetSegmentation()
+        byName = {segmentation.GetSegment(segmentID).GetName(): segmentID for segmentID in segmentIDs}
+        wanted = [segment.name for segment in preset.segments]
+        if len(segmentIDs) != len(wanted) or set(byName) != set(wanted):
+            raise IrisError(
+                f"The preset '{preset.name}' knows other segments than those ticked; "
+                f"tick these and no others: {', '.join(wanted)}."
+            )
+        return [byName[name] for name in wanted]
+
+    def switchReference(self, preset, number, enabled):
+        """Switch one reference of a preset off or on; the changed preset takes its place in `presets`."""
+        self.presets[self.rowOf(preset)] = preset.switched(number, enabled)
+
+    def volumeNameOf(self, reference):
+        """The volume that a reference was learned from in this run; empty for a loaded preset, which holds no names."""
+        return next((name for levels, name in self._volumeNames if levels is reference.levels), "")
+
+    def rowOf(self, preset):
+        """Where this very preset is in `presets`, or None."""
+        return next((row for row, other in enumerate(self.presets) if other is preset), None)
+
+    def removePreset(self, preset):
+        del self.presets[self.rowOf(preset)]
 
     def segmentAll(self, preset, volumeNodes, onTarget, onFinished):
         """Segment volumes in the background: ``onTarget(volumeID, state, fraction, words)`` as they fare."""

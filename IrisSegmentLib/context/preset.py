@@ -101,6 +101,12 @@ class Preset:
             raise IrisError(f"'{other.name}' has other segments than '{self.name}'; choose the same segments.")
         return replace(self, references=self.references + other.references)
 
+    def switched(self, number: int, enabled: bool) -> Preset:
+        """This preset with one of its references switched off or on."""
+        references = list(self.references)
+        references[number] = replace(references[number], enabled=enabled)
+        return replace(self, references=tuple(references))
+
     def save(self, path: str | Path) -> None:
         """Write the file beside and rename it, so that it appears whole or not at all.
 

@@ -53,13 +53,12 @@ def test_the_ensemble_averages_tokens_and_joins_keys():
 
 def test_a_reference_can_be_switched_off_and_the_last_one_cannot_be_missed():
     both = preset().with_reference(preset(seed=5))
-    second = Reference(both.references[1].levels, (1.0, 1.0, 1.0), False)
-    off = Preset(**{**vars(both), "references": (both.references[0], second)})
+    off = both.switched(1, False)
     assert torch.equal(off.embeddings("fine").keys, preset().embeddings("fine").keys)
     assert off.extent == (40.0, 50.0, 60.0)
-    none = Preset(**{**vars(both), "references": tuple(Reference(r.levels, r.extent, False) for r in both.references)})
     with pytest.raises(IrisError, match="switched off"):
-        none.embeddings("fine")
+        off.switched(0, False).embeddings("fine")
+    assert off.switched(1, True).embeddings("fine").keys.shape == (12, 5)
 
 
 def test_references_of_other_networks_or_segments_do_not_join():

@@ -140,6 +140,54 @@ def test_mark_one_segment_all_keep_the_preset_and_use_it_tomorrow(panel, tmp_pat
     assert min(dices(node, tomorrow, mark("048"))) > 0.5
 
 
+def rows(panel):
+    items = [panel.ui.referencesList.item(n) for n in range(panel.ui.referencesList.count)]
+    return [(item.text(), item.checkState() == item.checkState().Checked) for item in items]
+
+
+def tick(panel, number, ticked):
+    item = panel.ui.referencesList.item(number)
+    item.setCheckState(item.checkState().Checked if ticked else item.checkState().Unchecked)
+
+
+def test_a_preset_grows_by_references_that_can_be_switched_off_and_on(panel, tmp_path):
+    a, b, c = (load(case, f"Patient {name}") for case, name in (("023", "A"), ("035", "B"), ("038", "C")))
+    choose(panel, a, mark("023"))
+    assert "first reference" in panel.ui.addReferenceButton.toolTip
+    encode(panel)
+    choose(panel, b, mark("035"))
+    panel.ui.addReferenceButton.click()
+    SlicerRuntime.waitFor(lambda: not panel.logic.busy, 60)
+    assert rows(panel) == [("Reference 1: Patient A", True), ("Reference 2: Patient B", True)]
+    assert "now knows 2 references" in panel.ui.statusLabel.text and len(panel.logic.presets) == 1
+    segment(panel)
+    both = voxels(results()["Patient C"])
+
+    tick(panel, 0, False)
+    segment(panel)
+    second = voxels(results()["Patient C"])
+    encode(panel)  # the second alone, as a preset of its own with the same name
+    segment(panel)
+    alone = voxels(results()["Patient C"])
+    assert all(map(np.array_equal, second, alone)) and not all(map(np.array_equal, second, both))
+
+    panel.ui.presetsList.setCurrentRow(0)
+    assert rows(panel) == [("Reference 1: Patient A", False), ("Reference 2: Patient B", True)]
+    panel.savePreset(tmp_path / "two.iris")
+    tick(panel, 1, False)
+    assert "Tick one of its references" in panel.ui.segmentButton.toolTip and not panel.ui.segmentButton.enabled
+    panel.loadPreset(tmp_path / "two.iris")
+    assert rows(panel) == [("Reference 1", False), ("Reference 2", True)], "a preset holds no names of volumes"
+    panel.ui.presetsList.setCurrentRow(1)
+    panel.onRemovePreset()
+    assert [len(p.references) for p in panel.logic.presets] == [2, 2]
+
+    panel.ui.segmentsList.item(0).setCheckState(panel.ui.segmentsList.item(0).checkState().Unchecked)
+    panel.ui.addReferenceButton.click()
+    assert "tick these and no others: Anterior hippocampus, Posterior" in panel.ui.statusLabel.text
+    assert not panel.logic.busy and c is not None
+
+
 def test_a_target_under_a_transform_gets_its_result_under_the_same(panel):
     import slicer
 
