@@ -98,7 +98,8 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._observedSegmentation = None
         self._rows = {}  # target volume ID: (state, words)
         self._unticked = set()
-        self._started = 0.0
+        self._workTime, self._fetchTime = _TimeLeft(), _TimeLeft()
+        self._consent = None
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
@@ -108,6 +109,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = IrisSegmentLogic()
         self._setUpTargetsTable()
+        self._setUpDevices()
 
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
@@ -118,6 +120,10 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.encodeButton.connect("clicked(bool)", self.onEncode)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegmentAll)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
+        self.ui.publicNetworkButton.connect("clicked(bool)", self.onGetPublicNetwork)
+        self.ui.otherNetworkButton.connect("clicked(bool)", self.onUseAnotherNetwork)
+        self.ui.bundledNetworkButton.connect("clicked(bool)", self.onUseBundledNetwork)
+        self.ui.removeDownloadsButton.connect("clicked(bool)", self.onRemoveDownloads)
         self.ui.loadPresetButton.connect("clicked(bool)", self.onLoadPreset)
         self.ui.savePresetButton.connect("clicked(bool)", self.onSavePreset)
         self.ui.removePresetButton.connect("clicked(bool)", self.onRemovePreset)
@@ -129,6 +135,16 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
         self._showTargets()
         self._showPresets()
+        self._showNetwork()
+
+    def _setUpDevices(self):
+        from IrisSegmentLib.slicer import settings
+
+        names = {"auto": _("Automatic"), "cpu": _("Processor (CPU)"), "cuda": _("Graphics card (CUDA)")}
+        for device in settings.DEVICES:
+            self.ui.deviceBox.addItem(names[device], device)
+        self.ui.deviceBox.setCurrentIndex(settings.DEVICES.index(settings.device()))
+        self.ui.deviceBox.connect("currentIndexChanged(int)", lambda row: settings.useDevice(settings.DEVICES[row]))
 
     def _setUpTargetsTable(self):
         table = self.ui.targetsTable
@@ -307,7 +323,29 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         none = [(preset is None, _("There is no preset yet."))]
         _enable(self.ui.savePresetButton, none, _("Save the selected preset to a file; it holds no image."))
         _enable(self.ui.removePresetButton, none, _("Remove the selected preset from this list; files stay."))
-        _enable(self.ui.cancelButton, [(not busy, _("Nothing is running."))], _("Stop the running work."))
+        self._updateNetworkButtons(busy)
+
+    def _updateNetworkButtons(self, busy):
+        from IrisSegmentLib.slicer import settings
+
+        fetching = self.logic.fetching
+        _enable(self.ui.cancelButton, [(not busy and not fetching, _("Nothing is running."))], _("Stop it."))
+        running = [(busy or fetching, _("Wait for the running work, or cancel it."))]
+        tip = _("Download the large network of the method's authors, for computers with a graphics card.")
+        _enable(self.ui.publicNetworkButton, running, tip)
+        _enable(self.ui.otherNetworkButton, running, _("Use a network from a file."))
+        bundled = [*running, (settings.network() is None, _("The bundled network is in use."))]
+        _enable(self.ui.bundledNetworkButton, bundled, _("Go back to the network that came with the extension."))
+        downloads = [*running, (not settings.hasDownloads(), _("Nothing was downloaded."))]
+        _enable(self.ui.removeDownloadsButton, downloads, _("Remove downloaded networks from this computer."))
+
+    def _showNetwork(self):
+        from IrisSegmentLib.slicer import settings
+
+        self.ui.networkLabel.text = _("Network in use: {network}").format(
+            network=settings.networkWords() or _("bundled, small, for any computer")
+        )
+        self._updateButtons()
 
     def currentPreset(self):
         row = self.ui.presetsList.currentRow
@@ -383,8 +421,73 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._end(" ".join([words, *failures[:1]]))
 
     def onCancel(self):
-        self.logic.cancel()
+        if self.logic.busy:
+            self.logic.cancel()
+        else:
+            self.logic.cancelFetching()
         self._end(_("Stopped."))
+
+    def onGetPublicNetwork(self):
+        with self._errorsInWords():
+            self.logic.ensurePackages()
+            from IrisSegmentLib.slicer.consent import ConsentDialog
+
+            self._consent = ConsentDialog(self.fetchNetwork)
+            self._consent.show()
+
+    def onUseAnotherNetwork(self):
+        path = qt.QFileDialog.getOpenFileName(None, _("Use another network"), "", _NETWORK_FILES)
+        if isinstance(path, (tuple, list)):
+            path = path[0]
+        if path:
+            self.fetchNetwork(path)
+
+    def fetchNetwork(self, source, checksum=""):
+        """Get a network from a web address or a file, and use it from then on."""
+        self._fetchTime = _TimeLeft()
+        self.ui.progressBar.value = 0
+        self.ui.statusLabel.text = _("Starting...")
+        with self._errorsInWords():
+            self.logic.fetchNetwork(source, checksum, self._onFetching, self._onNetworkReady, self._onFailed)
+        self._updateButtons()
+
+    def _onFetching(self, fraction, words):
+        if not self.logic.busy:  # scans that are segmented meanwhile have the bar
+            self._tell(fraction, words, self._fetchTime)
+
+    def _onNetworkReady(self, found):
+        from IrisSegmentLib.slicer import settings
+
+        words = _("{name}, {count} million parameters").format(
+            name=found.path.stem, count=round(found.parameters / 1e6)
+        )
+        settings.useNetwork(found.path, words)
+        self._showNetwork()
+        checksum = found.source_sha256
+        grouped = " ".join(checksum[n : n + 8] for n in range(0, len(checksum), 8))
+        self.ui.networkLabel.toolTip = f"SHA-256 {grouped}"
+        words = _("The network '{name}' is in use. SHA-256: {checksum}")
+        self._end(words.format(name=found.path.stem, checksum=grouped))
+
+    def onUseBundledNetwork(self):
+        from IrisSegmentLib.slicer import settings
+
+        settings.useNetwork(None)
+        self._showNetwork()
+        self._end(_("The bundled network is in use."))
+
+    def onRemoveDownloads(self):
+        if slicer.util.confirmOkCancelDisplay(_("Remove the downloaded networks from this computer? Presets stay.")):
+            self.removeDownloads()
+
+    def removeDownloads(self):
+        from IrisSegmentLib.slicer import settings
+
+        with self._errorsInWords():
+            self.logic.close()  # a running worker may hold the file
+            settings.removeDownloads()
+            self._showNetwork()
+            self._end(_("The downloaded files are removed."))
 
     def onLoadPreset(self):
         path = qt.QFileDialog.getOpenFileName(None, _("Load preset"), str(self.logic.presetFolder()), _PRESET_FILES)
@@ -419,17 +522,19 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # How work is told of
 
     def _begin(self):
-        self._started = time.monotonic()
+        self._workTime = _TimeLeft()
         self.ui.progressBar.value = 0
         self.ui.statusLabel.text = _("Starting...")
 
     def _onProgress(self, fraction, words):
+        self._tell(fraction, words, self._workTime)
+
+    def _tell(self, fraction, words, timeLeft):
         self.ui.progressBar.value = int(100 * fraction)
-        passed = time.monotonic() - self._started
-        left = passed * (1 - fraction) / fraction if fraction > 0.05 else None
-        self.ui.statusLabel.text = (
-            words if left is None or left < 1 else _("{words}, {left} s left").format(words=words, left=round(left))
-        )
+        left = timeLeft.seconds(fraction)
+        if left is not None and left >= 1:
+            words = _("{words}, {time} left").format(words=words, time=_inWords(left))
+        self.ui.statusLabel.text = words
         self.ui.cancelButton.enabled = True
 
     def _onFailed(self, sentence):
@@ -442,6 +547,23 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _errorsInWords(self):
         return _ErrorsInWords(self._onFailed)
+
+
+class _TimeLeft:
+    """Reckons from the first share that was told: a download may go on at half."""
+
+    def __init__(self):
+        self._first = None
+
+    def seconds(self, fraction):
+        """How long it will still take, or None while nobody can say."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (now, fraction)
+        began, first = self._first
+        if fraction - first < 0.02:
+            return None
+        return (now - began) * (1 - fraction) / (fraction - first)
 
 
 class _ErrorsInWords:
@@ -464,6 +586,7 @@ class _ErrorsInWords:
 
 
 _PRESET_FILES = _("Iris presets (*.iris)")
+_NETWORK_FILES = _("Networks (*.safetensors *.pth)")
 _STATES = {
     "": "",
     "waiting": _("waiting"),
@@ -472,6 +595,12 @@ _STATES = {
     "failed": _("failed"),
     "cancelled": _("stopped"),
 }
+
+
+def _inWords(seconds):
+    if seconds < 90:
+        return _("{count} s").format(count=round(seconds))
+    return _("{count} min").format(count=round(seconds / 60))
 
 
 def _enable(button, obstacles, tip):
@@ -500,7 +629,8 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
         self.presets = []
-        self._session = None
+        self._session, self._sessionSettings = None, None
+        self._fetcher = None
         self._volumeNames = []  # pairs of a reference's embeddings and a volume's name: for this run only, never saved
 
     def getParameterNode(self):
@@ -587,11 +717,34 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         if self._session is not None:
             self._session.cancel()
 
+    @property
+    def fetching(self):
+        return self._fetcher is not None and self._fetcher.busy
+
+    def fetchNetwork(self, source, checksum, onProgress, onDone, onError):
+        """Get a network from a web address or a file in the background: ``onDone(networkFile)`` when it can be used.
+
+        :raises IrisError: at once, when packages are declined.
+        """
+        from IrisSegmentLib.slicer import settings
+
+        self.ensurePackages()
+        if self._fetcher is None:
+            from IrisSegmentLib.slicer.fetch import NetworkFetcher
+
+            self._fetcher = NetworkFetcher()
+        self._fetcher.fetch(source, settings.networkFolder(), checksum, onProgress, onDone, onError)
+
+    def cancelFetching(self):
+        if self._fetcher is not None:
+            self._fetcher.cancel()
+
     def close(self):
-        """End the worker process."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        """End the worker processes."""
+        for worker in (self._session, self._fetcher):
+            if worker is not None:
+                worker.close()
+        self._session = self._fetcher = None
 
     def savePreset(self, preset, path):
         """:raises IrisError: when the file cannot be written."""
@@ -607,7 +760,9 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
 
     def presetFolder(self):
         """Where presets are kept: in the person's own settings folder, which survives upgrades."""
-        folder = Path(slicer.app.slicerUserSettingsFilePath).parent / "IrisSegment" / "Presets"
+        from IrisSegmentLib.slicer.settings import personalFolder
+
+        folder = personalFolder() / "Presets"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -616,14 +771,25 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
 
         return safe_stem(preset.name)
 
+    def ensurePackages(self):
+        """:raises IrisError: when what computing needs is not there and the person declines to install it."""
+        from IrisSegmentLib.slicer.install import ensurePackages
+
+        ensurePackages(Path(__file__).parent / "Resources" / "requirements.txt")
+
     def _ready(self):
-        """The session, with its packages there and its worker on call."""
+        """The session, with its packages there and its worker on call; a new one when the settings were changed."""
+        from IrisSegmentLib.slicer import settings
+
+        wanted = (settings.network(), settings.device())
+        if self._session is not None and not self._session.busy and self._sessionSettings != wanted:
+            self._session.close()
+            self._session = None
         if self._session is None:
-            from IrisSegmentLib.slicer.install import ensurePackages
+            self.ensurePackages()
             from IrisSegmentLib.slicer.session import Session
 
-            ensurePackages(Path(__file__).parent / "Resources" / "requirements.txt")
-            self._session = Session()
+            self._session, self._sessionSettings = Session(*wanted), wanted
         return self._session
 
 
