@@ -98,7 +98,8 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._observedSegmentation = None
         self._rows = {}  # target volume ID: (state, words)
         self._unticked = set()
-        self._started = 0.0
+        self._workTime, self._fetchTime = _TimeLeft(), _TimeLeft()
+        self._consent = None
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
@@ -108,6 +109,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = IrisSegmentLogic()
         self._setUpTargetsTable()
+        self._setUpDevices()
 
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
@@ -118,15 +120,31 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.encodeButton.connect("clicked(bool)", self.onEncode)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegmentAll)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
+        self.ui.publicNetworkButton.connect("clicked(bool)", self.onGetPublicNetwork)
+        self.ui.otherNetworkButton.connect("clicked(bool)", self.onUseAnotherNetwork)
+        self.ui.bundledNetworkButton.connect("clicked(bool)", self.onUseBundledNetwork)
+        self.ui.removeDownloadsButton.connect("clicked(bool)", self.onRemoveDownloads)
         self.ui.loadPresetButton.connect("clicked(bool)", self.onLoadPreset)
         self.ui.savePresetButton.connect("clicked(bool)", self.onSavePreset)
         self.ui.removePresetButton.connect("clicked(bool)", self.onRemovePreset)
+        self.ui.addReferenceButton.connect("clicked(bool)", self.onAddReference)
         self.ui.presetsList.connect("currentRowChanged(int)", self._onPresetSelected)
+        self.ui.referencesList.connect("itemChanged(QListWidgetItem*)", self._onReferenceTicked)
         self.ui.segmentsList.connect("itemChanged(QListWidgetItem*)", self._updateButtons)
         self.ui.targetsTable.connect("itemChanged(QTableWidgetItem*)", self._onTargetTicked)
         self.initializeParameterNode()
         self._showTargets()
         self._showPresets()
+        self._showNetwork()
+
+    def _setUpDevices(self):
+        from IrisSegmentLib.slicer import settings
+
+        names = {"auto": _("Automatic"), "cpu": _("Processor (CPU)"), "cuda": _("Graphics card (CUDA)")}
+        for device in settings.DEVICES:
+            self.ui.deviceBox.addItem(names[device], device)
+        self.ui.deviceBox.setCurrentIndex(settings.DEVICES.index(settings.device()))
+        self.ui.deviceBox.connect("currentIndexChanged(int)", lambda row: settings.useDevice(settings.DEVICES[row]))
 
     def _setUpTargetsTable(self):
         table = self.ui.targetsTable
@@ -250,9 +268,26 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if preset is None:
             self.ui.presetLabel.text = _("No preset yet: encode a reference or load a preset.")
         else:
-            self.ui.presetLabel.text = _("{name}: {segments}").format(
-                name=preset.name, segments=", ".join(s.name for s in preset.segments)
-            )
+            names = ", ".join(segment.name for segment in preset.segments)
+            self.ui.presetLabel.text = _("Finds: {segments}").format(segments=names)
+        self._showReferences()
+        self._updateButtons()
+
+    def _showReferences(self):
+        items, preset = self.ui.referencesList, self.currentPreset()
+        items.blockSignals(True)
+        items.clear()
+        for number, reference in enumerate(preset.references if preset else ()):
+            volume = self.logic.volumeNameOf(reference)
+            words = _("Reference {number}: {volume}") if volume else _("Reference {number}")
+            item = qt.QListWidgetItem(words.format(number=number + 1, volume=volume))
+            item.setCheckState(qt.Qt.Checked if reference.enabled else qt.Qt.Unchecked)
+            items.addItem(item)
+        items.blockSignals(False)
+
+    def _onReferenceTicked(self, item):
+        row = self.ui.referencesList.row(item)
+        self.logic.switchReference(self.currentPreset(), row, item.checkState() == qt.Qt.Checked)
         self._updateButtons()
 
     def _onTargetTicked(self, item=None):
@@ -273,16 +308,44 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             (not self.tickedSegments(), _("Tick at least one segment.")),
         ]
         _enable(self.ui.encodeButton, encode, _("Learn the ticked segments from the reference."))
+        preset = self.currentPreset()
+        add = [(preset is None, _("Encode a first reference or load a preset.")), *encode]
+        tip = _("Learn from the reference volume above too: the selected preset then knows one more patient.")
+        _enable(self.ui.addReferenceButton, add, tip)
+        self.ui.referencesList.enabled = not busy
         segment = [
             (busy, _("Wait for the running work, or cancel it.")),
-            (self.currentPreset() is None, _("Encode a reference or load a preset first.")),
+            (preset is None, _("Encode a reference or load a preset first.")),
+            (preset is not None and not any(r.enabled for r in preset.references), _("Tick one of its references.")),
             (not self.tickedTargets(), _("Tick at least one target volume.")),
         ]
         _enable(self.ui.segmentButton, segment, _("Segment every ticked volume with the selected preset."))
-        none = [(self.currentPreset() is None, _("There is no preset yet."))]
+        none = [(preset is None, _("There is no preset yet."))]
         _enable(self.ui.savePresetButton, none, _("Save the selected preset to a file; it holds no image."))
         _enable(self.ui.removePresetButton, none, _("Remove the selected preset from this list; files stay."))
-        _enable(self.ui.cancelButton, [(not busy, _("Nothing is running."))], _("Stop the running work."))
+        self._updateNetworkButtons(busy)
+
+    def _updateNetworkButtons(self, busy):
+        from IrisSegmentLib.slicer import settings
+
+        fetching = self.logic.fetching
+        _enable(self.ui.cancelButton, [(not busy and not fetching, _("Nothing is running."))], _("Stop it."))
+        running = [(busy or fetching, _("Wait for the running work, or cancel it."))]
+        tip = _("Download the large network of the method's authors, for computers with a graphics card.")
+        _enable(self.ui.publicNetworkButton, running, tip)
+        _enable(self.ui.otherNetworkButton, running, _("Use a network from a file."))
+        bundled = [*running, (settings.network() is None, _("The bundled network is in use."))]
+        _enable(self.ui.bundledNetworkButton, bundled, _("Go back to the network that came with the extension."))
+        downloads = [*running, (not settings.hasDownloads(), _("Nothing was downloaded."))]
+        _enable(self.ui.removeDownloadsButton, downloads, _("Remove downloaded networks from this computer."))
+
+    def _showNetwork(self):
+        from IrisSegmentLib.slicer import settings
+
+        self.ui.networkLabel.text = _("Network in use: {network}").format(
+            network=settings.networkWords() or _("bundled, small, for any computer")
+        )
+        self._updateButtons()
 
     def currentPreset(self):
         row = self.ui.presetsList.currentRow
@@ -315,6 +378,21 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._showPresets()
         self._end(_("The preset '{name}' is ready: tick targets and click Segment all.").format(name=preset.name))
 
+    def onAddReference(self):
+        parameters = self._parameterNode
+        self._begin()
+        with self._errorsInWords():
+            self.logic.addReference(
+                self.currentPreset(), parameters.referenceVolume, parameters.referenceSegmentation,
+                self.tickedSegments(), self._onProgress, self._onReferenceAdded, self._onFailed,
+            )  # fmt: skip
+        self._updateButtons()
+
+    def _onReferenceAdded(self, preset):
+        self._showPresets(select=self.logic.rowOf(preset))
+        words = _("The preset '{name}' now knows {count} references.")
+        self._end(words.format(name=preset.name, count=len(preset.references)))
+
     def onSegmentAll(self):
         targets = self.tickedTargets()
         self._begin()
@@ -343,8 +421,73 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._end(" ".join([words, *failures[:1]]))
 
     def onCancel(self):
-        self.logic.cancel()
+        if self.logic.busy:
+            self.logic.cancel()
+        else:
+            self.logic.cancelFetching()
         self._end(_("Stopped."))
+
+    def onGetPublicNetwork(self):
+        with self._errorsInWords():
+            self.logic.ensurePackages()
+            from IrisSegmentLib.slicer.consent import ConsentDialog
+
+            self._consent = ConsentDialog(self.fetchNetwork)
+            self._consent.show()
+
+    def onUseAnotherNetwork(self):
+        path = qt.QFileDialog.getOpenFileName(None, _("Use another network"), "", _NETWORK_FILES)
+        if isinstance(path, (tuple, list)):
+            path = path[0]
+        if path:
+            self.fetchNetwork(path)
+
+    def fetchNetwork(self, source, checksum=""):
+        """Get a network from a web address or a file, and use it from then on."""
+        self._fetchTime = _TimeLeft()
+        self.ui.progressBar.value = 0
+        self.ui.statusLabel.text = _("Starting...")
+        with self._errorsInWords():
+            self.logic.fetchNetwork(source, checksum, self._onFetching, self._onNetworkReady, self._onFailed)
+        self._updateButtons()
+
+    def _onFetching(self, fraction, words):
+        if not self.logic.busy:  # scans that are segmented meanwhile have the bar
+            self._tell(fraction, words, self._fetchTime)
+
+    def _onNetworkReady(self, found):
+        from IrisSegmentLib.slicer import settings
+
+        words = _("{name}, {count} million parameters").format(
+            name=found.path.stem, count=round(found.parameters / 1e6)
+        )
+        settings.useNetwork(found.path, words)
+        self._showNetwork()
+        checksum = found.source_sha256
+        grouped = " ".join(checksum[n : n + 8] for n in range(0, len(checksum), 8))
+        self.ui.networkLabel.toolTip = f"SHA-256 {grouped}"
+        words = _("The network '{name}' is in use. SHA-256: {checksum}")
+        self._end(words.format(name=found.path.stem, checksum=grouped))
+
+    def onUseBundledNetwork(self):
+        from IrisSegmentLib.slicer import settings
+
+        settings.useNetwork(None)
+        self._showNetwork()
+        self._end(_("The bundled network is in use."))
+
+    def onRemoveDownloads(self):
+        if slicer.util.confirmOkCancelDisplay(_("Remove the downloaded networks from this computer? Presets stay.")):
+            self.removeDownloads()
+
+    def removeDownloads(self):
+        from IrisSegmentLib.slicer import settings
+
+        with self._errorsInWords():
+            self.logic.close()  # a running worker may hold the file
+            settings.removeDownloads()
+            self._showNetwork()
+            self._end(_("The downloaded files are removed."))
 
     def onLoadPreset(self):
         path = qt.QFileDialog.getOpenFileName(None, _("Load preset"), str(self.logic.presetFolder()), _PRESET_FILES)
@@ -373,23 +516,25 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._end(_("The preset is saved as {path}.").format(path=path))
 
     def onRemovePreset(self):
-        self.logic.presets.remove(self.currentPreset())
+        self.logic.removePreset(self.currentPreset())
         self._showPresets()
 
     # How work is told of
 
     def _begin(self):
-        self._started = time.monotonic()
+        self._workTime = _TimeLeft()
         self.ui.progressBar.value = 0
         self.ui.statusLabel.text = _("Starting...")
 
     def _onProgress(self, fraction, words):
+        self._tell(fraction, words, self._workTime)
+
+    def _tell(self, fraction, words, timeLeft):
         self.ui.progressBar.value = int(100 * fraction)
-        passed = time.monotonic() - self._started
-        left = passed * (1 - fraction) / fraction if fraction > 0.05 else None
-        self.ui.statusLabel.text = (
-            words if left is None or left < 1 else _("{words}, {left} s left").format(words=words, left=round(left))
-        )
+        left = timeLeft.seconds(fraction)
+        if left is not None and left >= 1:
+            words = _("{words}, {time} left").format(words=words, time=_inWords(left))
+        self.ui.statusLabel.text = words
         self.ui.cancelButton.enabled = True
 
     def _onFailed(self, sentence):
@@ -402,6 +547,23 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _errorsInWords(self):
         return _ErrorsInWords(self._onFailed)
+
+
+class _TimeLeft:
+    """Reckons from the first share that was told: a download may go on at half."""
+
+    def __init__(self):
+        self._first = None
+
+    def seconds(self, fraction):
+        """How long it will still take, or None while nobody can say."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (now, fraction)
+        began, first = self._first
+        if fraction - first < 0.02:
+            return None
+        return (now - began) * (1 - fraction) / (fraction - first)
 
 
 class _ErrorsInWords:
@@ -424,6 +586,7 @@ class _ErrorsInWords:
 
 
 _PRESET_FILES = _("Iris presets (*.iris)")
+_NETWORK_FILES = _("Networks (*.safetensors *.pth)")
 _STATES = {
     "": "",
     "waiting": _("waiting"),
@@ -432,6 +595,12 @@ _STATES = {
     "failed": _("failed"),
     "cancelled": _("stopped"),
 }
+
+
+def _inWords(seconds):
+    if seconds < 90:
+        return _("{count} s").format(count=round(seconds))
+    return _("{count} min").format(count=round(seconds / 60))
 
 
 def _enable(button, obstacles, tip):
@@ -460,7 +629,9 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
         self.presets = []
-        self._session = None
+        self._session, self._sessionSettings = None, None
+        self._fetcher = None
+        self._volumeNames = []  # pairs of a reference's embeddings and a volume's name: for this run only, never saved
 
     def getParameterNode(self):
         return IrisSegmentParameterNode(super().getParameterNode())
@@ -477,9 +648,66 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
 
         def done(preset):
             self.presets.append(preset)
+            self._volumeNames.append((preset.references[0].levels, volumeName))
             onDone(preset)
 
+        volumeName = volumeNode.GetName()
         return self._ready().encode(volumeNode, segmentationNode, segmentIDs, name, onProgress, done, onError)
+
+    def addReference(self, preset, volumeNode, segmentationNode, segmentIDs, onProgress, onDone, onError):
+        """Learn one more reference of a preset in the background; the grown preset takes its place in `presets` before
+        ``onDone(preset)``.
+
+        :raises IrisError: at once, when the segments are not those of the preset, and as `encode`.
+        """
+        segmentIDs = self._inPresetOrder(preset, segmentationNode, segmentIDs)
+        volumeName = volumeNode.GetName()
+
+        def done(added):
+            if added.network != preset.network:
+                onError(
+                    f"The preset '{preset.name}' was made by another network than the one in use; "
+                    "encode the reference as a new preset, or choose the network that made it."
+                )
+                return
+            grown = preset.with_reference(added)
+            self._volumeNames.append((added.references[0].levels, volumeName))
+            row = self.rowOf(preset)
+            if row is None:  # it was removed from the list meanwhile
+                self.presets.append(grown)
+            else:
+                self.presets[row] = grown
+            onDone(grown)
+
+        return self._ready().encode(volumeNode, segmentationNode, segmentIDs, preset.name, onProgress, done, onError)
+
+    def _inPresetOrder(self, preset, segmentationNode, segmentIDs):
+        from IrisSegmentLib.errors import IrisError
+
+        segmentation = segmentationNode.GetSegmentation()
+        byName = {segmentation.GetSegment(segmentID).GetName(): segmentID for segmentID in segmentIDs}
+        wanted = [segment.name for segment in preset.segments]
+        if len(segmentIDs) != len(wanted) or set(byName) != set(wanted):
+            raise IrisError(
+                f"The preset '{preset.name}' knows other segments than those ticked; "
+                f"tick these and no others: {', '.join(wanted)}."
+            )
+        return [byName[name] for name in wanted]
+
+    def switchReference(self, preset, number, enabled):
+        """Switch one reference of a preset off or on; the changed preset takes its place in `presets`."""
+        self.presets[self.rowOf(preset)] = preset.with_enabled(number, enabled)
+
+    def volumeNameOf(self, reference):
+        """The volume that a reference was learned from in this run; empty for a loaded preset, which holds no names."""
+        return next((name for levels, name in self._volumeNames if levels is reference.levels), "")
+
+    def rowOf(self, preset):
+        """Where this very preset is in `presets`, or None."""
+        return next((row for row, other in enumerate(self.presets) if other is preset), None)
+
+    def removePreset(self, preset):
+        del self.presets[self.rowOf(preset)]
 
     def segmentAll(self, preset, volumeNodes, onTarget, onFinished):
         """Segment volumes in the background: ``onTarget(volumeID, state, fraction, words)`` as they fare."""
@@ -489,11 +717,34 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         if self._session is not None:
             self._session.cancel()
 
+    @property
+    def fetching(self):
+        return self._fetcher is not None and self._fetcher.busy
+
+    def fetchNetwork(self, source, checksum, onProgress, onDone, onError):
+        """Get a network from a web address or a file in the background: ``onDone(networkFile)`` when it can be used.
+
+        :raises IrisError: at once, when packages are declined.
+        """
+        from IrisSegmentLib.slicer import settings
+
+        self.ensurePackages()
+        if self._fetcher is None:
+            from IrisSegmentLib.slicer.fetch import NetworkFetcher
+
+            self._fetcher = NetworkFetcher()
+        self._fetcher.fetch(source, settings.networkFolder(), checksum, onProgress, onDone, onError)
+
+    def cancelFetching(self):
+        if self._fetcher is not None:
+            self._fetcher.cancel()
+
     def close(self):
-        """End the worker process."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        """End the worker processes."""
+        for worker in (self._session, self._fetcher):
+            if worker is not None:
+                worker.close()
+        self._session = self._fetcher = None
 
     def savePreset(self, preset, path):
         """:raises IrisError: when the file cannot be written."""
@@ -509,7 +760,9 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
 
     def presetFolder(self):
         """Where presets are kept: in the person's own settings folder, which survives upgrades."""
-        folder = Path(slicer.app.slicerUserSettingsFilePath).parent / "IrisSegment" / "Presets"
+        from IrisSegmentLib.slicer.settings import personalFolder
+
+        folder = personalFolder() / "Presets"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -518,14 +771,25 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
 
         return safe_stem(preset.name)
 
+    def ensurePackages(self):
+        """:raises IrisError: when what computing needs is not there and the person declines to install it."""
+        from IrisSegmentLib.slicer.install import ensurePackages
+
+        ensurePackages(Path(__file__).parent / "Resources" / "requirements.txt")
+
     def _ready(self):
-        """The session, with its packages there and its worker on call."""
+        """The session, with its packages there and its worker on call; a new one when the settings were changed."""
+        from IrisSegmentLib.slicer import settings
+
+        wanted = (settings.network(), settings.device())
+        if self._session is not None and not self._session.busy and self._sessionSettings != wanted:
+            self._session.close()
+            self._session = None
         if self._session is None:
-            from IrisSegmentLib.slicer.install import ensurePackages
+            self.ensurePackages()
             from IrisSegmentLib.slicer.session import Session
 
-            ensurePackages(Path(__file__).parent / "Resources" / "requirements.txt")
-            self._session = Session()
+            self._session, self._sessionSettings = Session(*wanted), wanted
         return self._session
 
 

@@ -137,6 +137,11 @@ def _parser() -> argparse.ArgumentParser:
     add_train_arguments(train)
     train.set_defaults(run=_train)
 
+    public = verbs.add_parser("import-public", help="make a network file of the authors' public checkpoint")
+    public.add_argument("checkpoint", type=Path, help="mass_base.pth, from the authors' page")
+    public.add_argument("--output", type=Path, metavar="FILE", help="(default: beside it, NAME.safetensors)")
+    public.set_defaults(run=_import_public)
+
     for verb in (encode, segment, pool, bank, tune, evaluate):
         verb.add_argument("--network", type=Path, metavar="FILE", help="a network file (default: the bundled one)")
         verb.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="(default: auto)")
@@ -329,6 +334,19 @@ def _train(options: argparse.Namespace) -> None:
 
     find_sets(options.data)  # a folder without sets is refused before anything is made
     run(options)
+
+
+def _import_public(options: argparse.Namespace) -> None:
+    from .network.public import import_public
+    from .network.weights import file_hash
+
+    output = options.output or options.checkpoint.with_suffix(".safetensors")
+    _must_be_folder(output.parent)
+    network = import_public(options.checkpoint, output)
+    print(f"{output}: {sum(p.numel() for p in network.parameters()):,} parameters ({network.config.name})")
+    print(f"sha256 of {options.checkpoint.name}: {file_hash(options.checkpoint)}")
+    print(f"sha256 of {output.name}: {file_hash(output)}")
+    print(f"Use it with --network {output}; it needs a GPU to be quick.")
 
 
 def _must_be_folder(folder: Path) -> None:

@@ -39,6 +39,26 @@ def tiny_network(tmp_path_factory) -> Path:
     return path
 
 
+def public_shapes() -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the authors' state dict, in the small configuration of `expected_tiny.npz`."""
+    lines = (ROOT / "Testing" / "network" / "public_tiny.txt").read_text().splitlines()
+    return {name: tuple(map(int, shape)) for name, *shape in map(str.split, lines)}
+
+
+@pytest.fixture(scope="session")
+def public_checkpoint(tmp_path_factory) -> Path:
+    """A checkpoint as the authors' program writes it, small and with random weights."""
+    import numpy as np
+    import torch
+
+    torch.manual_seed(0)
+    state = {f"module._orig_mod.{name}": 0.1 * torch.randn(shape) for name, shape in public_shapes().items()}
+    stored = {"model": {}, "ema_model": state, "epoch": 3, "best_metric": np.float64(0.5), "config": {"model": {}}}
+    path = tmp_path_factory.mktemp("public") / "public.pth"
+    torch.save(stored, path)
+    return path
+
+
 @pytest.fixture(scope="session")
 def hippocampi(samples):
     """The four sample hippocampi as (volume, segmentation) pairs; the first is the reference."""

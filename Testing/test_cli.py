@@ -1,5 +1,6 @@
 """The command line as a person runs it: in a process of its own, on real scans, with the bundled network."""
 
+import hashlib
 import json
 import os
 import signal
@@ -62,6 +63,13 @@ def test_evaluate_writes_its_report(folder, tmp_path):
     assert "copying the mask" in done.stdout
 
 
+def test_the_public_checkpoint_becomes_a_network_file(public_checkpoint, tmp_path):
+    done = iris("import-public", public_checkpoint, "--output", tmp_path / "public.safetensors")
+    assert done.returncode == 0, done.stderr
+    hashes = [hashlib.sha256(p.read_bytes()).hexdigest() for p in (public_checkpoint, tmp_path / "public.safetensors")]
+    assert all(h in done.stdout for h in hashes) and "13,443,301 parameters" in done.stdout
+
+
 def test_help_is_quick_and_shows_the_way():
     started = time.monotonic()
     done = iris("--help")
@@ -85,6 +93,8 @@ def test_bad_input_is_one_sentence_and_changes_nothing(preset, folder, tmp_path)
         ([*segment, "--image", image, label, "--output", tmp_path / "o.nrrd"], "give a folder"),
         (["evaluate", "--data", tmp_path, "--strategy", "one-shot"], "No labelled set"),
         (["evaluate", "--data", folder, "--strategy", "magic"], "magic"),
+        (["import-public", tmp_path / "broken.iris"], "broken.iris"),
+        (["import-public", tmp_path / "absent.pth"], "absent.pth"),
         (["train", "--data", tmp_path, "--output", tmp_path / "run"], "No labelled set"),
     ]
     for arguments, words in cases:

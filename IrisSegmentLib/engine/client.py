@@ -24,6 +24,7 @@ from ..errors import IrisError
 from ..imaging.volume import Segmentation, Volume
 from .engine import Result
 from .messages import Message, from_line, segmentation_out, to_line, volume_out
+from .networks import NetworkFile
 from .transport import Transport
 
 GRACE = 0.6  # seconds that a cancelled job may take to stop by itself
@@ -84,7 +85,6 @@ class EngineClient:
         self._running: Job | None = None
         self._numbers = 0
         self._life = 0  # counts workers, so that late news of a dead one is known as such
-        self._refusal = ""
         # One thread moves arrays to and from disk: file writing lets the caller's thread go on.
         self._mover = ThreadPoolExecutor(1, thread_name_prefix="iris-arrays")
 
@@ -122,6 +122,17 @@ class EngineClient:
             return Result(segmentation, tuple(done["confidence"]), tuple(done["volumes_ml"]), float(done["seconds"]))
 
         return self._ask("segment", stage, answer, callbacks)
+
+    def get_network(self, source: str, folder: Path, *, sha256: str = "", **callbacks: Any) -> Job:
+        """A web address or a file to a `NetworkFile`, as `networks.get_network`; callbacks as `Job` names them."""
+
+        def stage(number: int, exchange: Path) -> Message:
+            return {"verb": "get network", "source": source, "folder": str(folder), "sha256": sha256}
+
+        def answer(done: Message, exchange: Path) -> NetworkFile:
+            return NetworkFile(**{**done, "path": Path(done["path"])})
+
+        return self._ask("get network", stage, answer, callbacks)
 
     def cancel_all(self) -> None:
         for job in [*self._waiting, *([self._running] if self._running else [])]:
@@ -166,7 +177,6 @@ class EngineClient:
 
     def _start(self) -> None:
         self._life += 1
-        self._refusal = ""
         life = self._life
         environment = dict(os.environ)
         root = str(Path(__file__).resolve().parents[2])
@@ -210,9 +220,6 @@ class EngineClient:
         message = from_line(line)
         if message is None or life != self._life:
             return
-        if message.get("ready") is False:
-            self._refusal = str(message["error"])
-            return
         job = self._running
         if job is None or message.get("job") != job.number:
             return
@@ -233,7 +240,7 @@ class EngineClient:
 
     def _died(self, life: int) -> None:
         if life == self._life and self._running is not None:
-            self._end(self._running, "failed", self._refusal or DIED)
+            self._end(self._running, "failed", DIED)
 
     def _cancel(self, job: Job) -> None:
         if job in self._waiting:

@@ -25,10 +25,10 @@ from ..imaging.volume import Segment, Segmentation, Volume, same_grid
 from ..imaging.window import PREPROCESSING, Window, box_of_segments
 from ..network import Precision, TaskEmbeddings, load_network
 from .device import choose_device
+from .inputs import Inputs
 from .progress import Progress
 from .strategies import choose
 
-CELLS = 64  # along a window's longest side, as in training
 MARGIN = 1.3  # how much wider than the object the closer look is
 LEAST = 0.8  # the closer look is no smaller than this share of the reference's: a timid first answer would shrink it
 FAINT = -2.2  # logit of 10 %: where to look closer when nothing passes 50 % in the coarse answer
@@ -67,6 +67,7 @@ class Engine:
         self.network = load_network(network, self.device)
         self.precision = Precision.of(self.device)
         self.precision.prepare(self.network)
+        self.inputs = Inputs.of(self.network.config)
         self._cache = EmbeddingCache()
 
     def encode(
@@ -80,16 +81,16 @@ class Engine:
         progress = progress or Progress()
         progress.report(0.0, "Reading the reference")
         _check_reference(image, segmentation)
-        intensity = _intensity(image)
+        intensity = self.inputs.intensity(image)
         key = content_hash(image, segmentation, self.network.hash, PREPROCESSING)
         reference = self._cache.get(key)
         if reference is None:
             progress.report(0.2, "Learning from the whole scan")
-            coarse = self._encode(Window.whole_scan(image, CELLS), image, segmentation, intensity)
+            coarse = self._encode(self.inputs.whole_scan(image), image, segmentation, intensity)
             progress.report(0.6, "Learning from a closer look")
             box = box_of_segments(segmentation, MARGIN)
             assert box is not None, "an empty reference was let in"
-            fine = self._encode(Window.over(image, box, CELLS), image, segmentation, intensity)
+            fine = self._encode(self.inputs.over(image, box), image, segmentation, intensity)
             reference = Reference({"coarse": coarse, "fine": fine}, box.extent)
             self._cache.put(key, reference)
         progress.report(1.0, "Reference learned")
@@ -108,8 +109,8 @@ class Engine:
         started = time.perf_counter()
         self.check(preset)
         progress.report(0.0, f"Looking at {image.name}")
-        intensity = _intensity(image)
-        window = Window.whole_scan(image, CELLS)
+        intensity = self.inputs.intensity(image)
+        window = self.inputs.whole_scan(image)
         progress.report(0.1, f"Finding {preset.name} in {image.name}")
         logits = self._segment(window, image, preset.embeddings("coarse"), intensity)
         found = logits.amax(0)
@@ -117,7 +118,7 @@ class Engine:
         if box is not None:
             progress.report(0.4, f"Looking closer at {image.name}")
             extent = tuple(LEAST * e for e in preset.extent)
-            closer = Window.over(image, box.at_least(extent), CELLS)  # type: ignore[arg-type]
+            closer = self.inputs.over(image, box.at_least(extent))  # type: ignore[arg-type]
             fine = self._segment(closer, image, preset.embeddings("fine"), intensity)
             # Both looks count: the first saw where, the second what exactly.
             window, logits = closer, (window.seen_from(closer, logits) + fine) / 2
@@ -177,8 +178,8 @@ class Engine:
         In the whole scan: a closer look would follow the size of the segmentation, and that of a first answer is often
         off; a scan then found itself among 14 a quarter of the time instead of three quarters.
         """
-        window = Window.whole_scan(image, CELLS)
-        masks = window.sample_masks(segmentation).to(self.device)
+        window = self.inputs.whole_scan(image)
+        masks = self.inputs.masks(window, segmentation).to(self.device)
         return class_vectors(self._scan_features(image), masks, self.network.config.align_corners)
 
     def scan_vector(self, image: Volume) -> NDArray[np.float16]:
@@ -187,7 +188,7 @@ class Engine:
 
     def _scan_features(self, image: Volume) -> list[Tensor]:
         """Of the whole scan, at the scales that meet the task embedding."""
-        scales = self._features(Window.whole_scan(image, CELLS), image, _intensity(image))
+        scales = self._features(self.inputs.whole_scan(image), image, self.inputs.intensity(image))
         return scales[-self.network.config.stages :]
 
     def tune(
@@ -242,14 +243,14 @@ class Engine:
         others = [r for r in preset.enabled() if not _same_scan(r, own)]
         if not others:
             return None
-        intensity = _intensity(image)
+        intensity = self.inputs.intensity(image)
         box = box_of_segments(segmentation, MARGIN)
         assert box is not None, "an empty reference was let in"
-        windows = {"coarse": Window.whole_scan(image, CELLS), "fine": Window.over(image, box, CELLS)}
+        windows = {"coarse": self.inputs.whole_scan(image), "fine": self.inputs.over(image, box)}
         return {
             level: tuning.View(
                 self._features(window, image, intensity),
-                window.sample_masks(segmentation)[None].to(self.device),
+                self.inputs.masks(window, segmentation)[None].to(self.device),
                 self._here(joined([r.levels[level] for r in others])),
             )
             for level, window in windows.items()
@@ -268,14 +269,15 @@ class Engine:
     def _encode(
         self, window: Window, image: Volume, segmentation: Segmentation, intensity: Intensity
     ) -> TaskEmbeddings:
-        masks = window.sample_masks(segmentation)
+        masks = self.inputs.masks(window, segmentation)
         with torch.inference_mode(), self.precision.autocast():
             kept = self.network.encode(self._sampled(window, image, intensity), masks.to(self.device))
         return kept.half()  # as they are stored, so that a preset gives the same voxels before and after it was saved
 
     def _segment(self, window: Window, image: Volume, embeddings: TaskEmbeddings, intensity: Intensity) -> Tensor:
         with torch.inference_mode(), self.precision.autocast():
-            return self.network.segment(self._sampled(window, image, intensity), self._here(embeddings)).float().cpu()
+            logits = self.network.segment(self._sampled(window, image, intensity), self._here(embeddings))
+        return self.inputs.back(logits.float().cpu())
 
     def _here(self, embeddings: TaskEmbeddings) -> TaskEmbeddings:
         return TaskEmbeddings(
@@ -290,7 +292,7 @@ class Engine:
         return features
 
     def _sampled(self, window: Window, image: Volume, intensity: Intensity) -> Tensor:
-        return window.sample_image(image, intensity).to(self.device)
+        return self.inputs.image(window, image, intensity).to(self.device)
 
 
 def confidence(logits: Tensor) -> tuple[float, ...]:

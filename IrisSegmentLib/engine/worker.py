@@ -1,7 +1,7 @@
 """The worker process: an Engine behind standard input and output.
 
-It keeps the network loaded between jobs and ends by itself when its parent goes away. Standard output carries
-messages only; whatever a library prints goes to standard error.
+It loads the network with the first job that needs it, keeps it between jobs, and ends by itself when its parent goes
+away. Standard output carries messages only; whatever a library prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import queue
 import sys
 import threading
 import traceback
-from functools import partial
+from dataclasses import asdict
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TextIO
 
@@ -20,16 +21,18 @@ from ..context.preset import Preset
 from ..errors import IrisError
 from .engine import Engine
 from .messages import Message, from_line, put_array, segmentation_in, to_line, volume_in
+from .networks import get_network
 from .progress import Cancelled, Progress
 
 
 class Worker:
     """
+    :param network, device: as for `Engine`.
     :param folder: where arrays are exchanged; made by the client, private to its user.
     """
 
-    def __init__(self, engine: Engine, folder: Path, lines: TextIO, out: TextIO) -> None:
-        self._engine, self._folder, self._out = engine, folder, out
+    def __init__(self, network: Path | None, device: str, folder: Path, lines: TextIO, out: TextIO) -> None:
+        self._network, self._device, self._folder, self._out = network, device, folder, out
         self._jobs: queue.Queue[Message | None] = queue.Queue()
         self._progress: dict[int, Progress] = {}
         self._lock = threading.Lock()
@@ -38,9 +41,12 @@ class Worker:
 
     def serve(self) -> None:
         """Work through the jobs until the client goes away."""
-        self._say({"ready": True, "device": str(self._engine.device), "network": self._engine.network.hash})
         while (message := self._jobs.get()) is not None:
             self._serve_one(message)
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return Engine(self._network, self._device)
 
     def _listen(self, lines: TextIO) -> None:
         for line in lines:
@@ -59,7 +65,8 @@ class Worker:
     def _serve_one(self, message: Message) -> None:
         job = int(message["job"])
         try:
-            answer = {"encode": self._encode, "segment": self._segment}[message["verb"]](message, self._progress[job])
+            verbs = {"encode": self._encode, "segment": self._segment, "get network": self._get_network}
+            answer = verbs[message["verb"]](message, self._progress[job])
             self._say({"job": job, "done": answer})
         except Cancelled:
             self._say({"job": job, "cancelled": True})
@@ -90,6 +97,11 @@ class Worker:
             "seconds": result.seconds,
         }
 
+    def _get_network(self, message: Message, progress: Progress) -> Message:
+        source, folder, sha256 = message["source"], Path(message["folder"]), message["sha256"]
+        found = get_network(source, folder, sha256=sha256, progress=progress)
+        return {**asdict(found), "path": str(found.path)}
+
     def _tell(self, job: int, fraction: float, text: str) -> None:
         self._say({"job": job, "progress": fraction, "text": text})
 
@@ -116,13 +128,7 @@ def main() -> None:
     arguments = parser.parse_args()
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    try:
-        engine = Engine(arguments.network, arguments.device)
-    except IrisError as error:
-        out.write(to_line({"ready": False, "error": str(error)}))
-        out.flush()
-        sys.exit(1)
-    Worker(engine, arguments.folder, sys.stdin, out).serve()
+    Worker(arguments.network, arguments.device, arguments.folder, sys.stdin, out).serve()
 
 
 if __name__ == "__main__":

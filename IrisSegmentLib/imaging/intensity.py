@@ -13,28 +13,40 @@ SAMPLE = 2_000_000  # voxels that percentiles are read from; more change nothing
 
 @dataclass(frozen=True)
 class Intensity:
-    """``(clip(x, low, high) - mean) / deviation``."""
+    """``(clip(x, low, high) - mean) / deviation``.
+
+    :param outside: what lies outside the scan, in the network's numbers; None for the scan's lowest value.
+    """
 
     low: float
     high: float
     mean: float
     deviation: float
     modality: str
+    outside: float | None = None
 
     @classmethod
     def of(cls, canonical: NDArray) -> Intensity:
         """Read it off a scan (R, A, S). CT is known by air at -1000 HU and keeps its absolute scale, whatever part of
         the body was scanned; other scans are clipped to percentiles 0.5 and 99.5 and z-scored."""
-        step = max(1, round((canonical.size / SAMPLE) ** (1 / 3)))
-        values = np.asarray(canonical[::step, ::step, ::step], dtype=np.float32).ravel()
-        values = values[np.isfinite(values)]
+        values = _sampled(canonical)
         if values.size == 0:
             return cls(0.0, 0.0, 0.0, 1.0, "empty")
         if values.min() <= CT_AIR:
             return cls(-1000.0, 600.0, -200.0, 400.0, "CT")
         low, high = (float(p) for p in np.percentile(values, (0.5, 99.5)))
-        clipped = values.clip(low, high)
-        return cls(low, high, float(clipped.mean()), max(float(clipped.std()), 1e-6), "MR or PET")
+        return cls(low, high, *_z_score(values, low, high), "MR or PET")
+
+    @classmethod
+    def as_published(cls, canonical: NDArray) -> Intensity:
+        """As the authors of the public network prepared its inputs: CT is clipped to -991 to 500 HU, other scans to
+        percentiles 2 and 98, all are z-scored, and zeros lie around them."""
+        values = _sampled(canonical)
+        if values.size == 0:
+            return cls(0.0, 0.0, 0.0, 1.0, "empty", 0.0)
+        ct = values.min() <= CT_AIR
+        low, high = (-991.0, 500.0) if ct else (float(p) for p in np.percentile(values, (2, 98)))
+        return cls(low, high, *_z_score(values, low, high), "CT" if ct else "MR or PET", 0.0)
 
     def apply(self, values: NDArray) -> NDArray[np.float32]:
         """The network's numbers; what is not a number counts as the scan's lowest."""
@@ -43,5 +55,18 @@ class Intensity:
 
     @property
     def background(self) -> float:
-        """What lies outside the scan, in the network's numbers: its lowest value."""
-        return (self.low - self.mean) / self.deviation
+        """What lies outside the scan, in the network's numbers."""
+        return (self.low - self.mean) / self.deviation if self.outside is None else self.outside
+
+
+def _sampled(canonical: NDArray) -> NDArray[np.float32]:
+    """Finite values of a scan, at most about `SAMPLE` of them, evenly spread."""
+    step = max(1, round((canonical.size / SAMPLE) ** (1 / 3)))
+    values = np.asarray(canonical[::step, ::step, ::step], dtype=np.float32).ravel()
+    return values[np.isfinite(values)]
+
+
+def _z_score(values: NDArray[np.float32], low: float, high: float) -> tuple[float, float]:
+    """Mean and standard deviation of clipped values."""
+    clipped = values.clip(low, high)
+    return float(clipped.mean()), max(float(clipped.std()), 1e-6)

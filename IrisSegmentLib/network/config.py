@@ -45,6 +45,11 @@ class NetworkConfig:
     affinity: int = 0
     bank: int = 0
 
+    @property
+    def published(self) -> bool:
+        """Whether this is a network of the authors' public form, trained by them on inputs prepared in their way."""
+        return self.mask_fusion == "published"
+
     def to_json(self) -> dict[str, object]:
         return asdict(self)
 

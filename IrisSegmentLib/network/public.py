@@ -1,7 +1,7 @@
 """The authors' public checkpoint, brought into this program's form.
 
-The repository Stanford-AIMI/MASS (MIT licence) publishes a network of the `mass` configuration. Its file is a pickle:
-it is read once, tensors only, and kept as safetensors.
+The repository Stanford-AIMI/MASS (MIT license) publishes a network of the `mass` configuration. Its file is a pickle:
+it is read once, tensors and plain numbers only, and kept as safetensors.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import IrisError
-from .config import CONFIGS
+from .config import CONFIGS, NetworkConfig
 from .iris import Iris
 from .weights import save_network
 
@@ -57,7 +59,7 @@ _NAMES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
 
 def our_name(theirs: str) -> str:
     """What this program calls a tensor of the public state dict."""
-    name = theirs.removeprefix("module.")
+    name = re.sub(r"^((module|_orig_mod)\.)+", "", theirs)  # left by training on several GPUs, and by compiling
     for pattern, replacement in _NAMES:
         name = re.sub(pattern, replacement, name)
     return name
@@ -79,16 +81,47 @@ def our_state(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
 def import_public(checkpoint: Path, output: Path) -> Iris:
     """Convert the public checkpoint; the averaged weights are taken where the file has them.
 
-    :raises IrisError: when the file is missing or is not that checkpoint.
+    :raises IrisError: when the file is missing, is not that checkpoint, or the output cannot be written.
     """
     if not checkpoint.is_file():
         raise IrisError(f"There is no checkpoint '{checkpoint}'; check its name and folder.")
     try:
-        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        state = stored.get("ema_model") or stored.get("model") or stored
-        network = Iris(CONFIGS["mass"])
-        network.load_state_dict(our_state(state))
+        state = our_state(_averaged(checkpoint))
+        network = Iris(_configuration(state))
+        network.load_state_dict(state)
     except Exception as error:  # a foreign pickle fails in any way it likes, and each means the same
-        raise IrisError(f"'{checkpoint.name}' is not the public Iris checkpoint, or the file is damaged.") from error
-    save_network(network, output, {"origin": "Stanford-AIMI/MASS"}, torch.float32)
+        raise IrisError(
+            f"'{checkpoint.name}' is not the public Iris checkpoint, or the file is damaged; get it again."
+        ) from error
+    try:
+        save_network(network, output, {"origin": "Stanford-AIMI/MASS"}, torch.float32)
+    except OSError as error:
+        raise IrisError(f"'{output}' could not be written ({error.strerror}); choose another folder.") from error
     return network
+
+
+def _averaged(checkpoint: Path) -> dict[str, Tensor]:
+    # A training program notes its best score as a NumPy number: a number, so it is let in.
+    number: Callable[..., Any] = np.float64(0).__reduce__()[0]  # type: ignore[assignment]
+    known: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+        np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType,
+        (number, "numpy.core.multiarray.scalar"), (number, "numpy._core.multiarray.scalar"),
+    ]  # fmt: skip
+    with torch.serialization.safe_globals(known):
+        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return stored.get("ema_model") or stored.get("model") or stored
+
+
+def _configuration(state: dict[str, Tensor]) -> NetworkConfig:
+    """The public configuration that has just these tensors.
+
+    :raises ValueError: when none has.
+    """
+    shapes = {name: tensor.shape for name, tensor in state.items()}
+    for config in CONFIGS.values():
+        if config.published:
+            with torch.device("meta"):
+                expected = {name: tensor.shape for name, tensor in Iris(config).state_dict().items()}
+            if shapes == expected:
+                return config
+    raise ValueError("no public configuration has these tensors")

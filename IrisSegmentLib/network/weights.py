@@ -30,6 +30,12 @@ def bundled_weights() -> Path:
     return path
 
 
+def file_hash(path: Path) -> str:
+    """sha256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def save_network(
     network: Iris, path: str | Path, notes: dict[str, str] | None = None, dtype: torch.dtype = torch.float16
 ) -> None:
@@ -38,8 +44,11 @@ def save_network(
     data = save(tensors, {"config": json.dumps(network.config.to_json()), **(notes or {})})
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(data)
-    os.replace(beside, path)
+    try:
+        beside.write_bytes(data)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def load_network(path: str | Path | None = None, device: str | torch.device = "cpu") -> Iris:

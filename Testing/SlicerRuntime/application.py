@@ -14,17 +14,21 @@ from PySide6 import QtCore, QtWidgets
 
 class Application:
     majorVersion, minorVersion = 5, 13
+    applicationName = "SlicerRuntime"
 
     def __init__(self, logic: Any) -> None:
         self._qt = QtWidgets.QApplication.instance()
         self._qt.setOrganizationName("IrisSegment tests")
-        self._qt.setApplicationName("SlicerRuntime")
+        self._qt.setApplicationName(self.applicationName)
         self._loop = QtCore.QEventLoop()
         self._logic = logic
         self._atStartup: list[Callable[[], None]] = []
         self._folder = tempfile.TemporaryDirectory(prefix="iris-runtime-")
         self.temporaryPath = self._folder.name
         self.slicerUserSettingsFilePath = str(Path(self._folder.name) / "Slicer.ini")
+        # As in Slicer, QSettings() is the person's own file; here it is one that nobody misses afterwards.
+        QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
+        QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, self._folder.name)
 
     def applicationLogic(self) -> Any:
         return self._logic
@@ -56,6 +60,9 @@ class Application:
 
     def commandOptions(self) -> Any:
         return types.SimpleNamespace(noMainWindow=True, testingEnabled=True)
+
+    def topLevelWidgets(self) -> list[Any]:
+        return self._qt.topLevelWidgets()
 
     def layoutManager(self) -> None:
         return None

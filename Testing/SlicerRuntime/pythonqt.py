@@ -17,6 +17,7 @@ from typing import Any
 from PySide6 import QtCore, QtGui, QtWidgets
 
 METHODS_TOO = {("QTimer", "singleShot")}  # a property's name that is better known as a static method
+_pending: set[Any] = set()  # timers of singleShot that have not fired
 _wrappers: dict[tuple[int, str], list[tuple[Callable, Callable]]] = {}
 
 
@@ -34,6 +35,7 @@ def install() -> types.ModuleType:
                     if "__getattribute__" in vars(thing):  # a class that looks attributes up in a way of its own
                         thing.__getattribute__ = _getattributeOf(thing.__getattribute__)
     QtCore.QObject.__getattribute__ = _getattributeOf(QtCore.QObject.__getattribute__)
+    QtCore.QTimer.singleShot = staticmethod(_singleShot)
     sys.modules["qt"] = module
     QtWidgets.QApplication.instance() or QtWidgets.QApplication(sys.argv[:1])
     return module
@@ -85,6 +87,20 @@ def _disconnect(self: Any, signature: str, slot: Callable | None = None) -> bool
         else:
             _wrappers.setdefault((id(self), name), []).append((connected, wrapper))
     return True
+
+
+def _singleShot(milliseconds: int, slot: Callable[[], None]) -> None:
+    # PySide6's own asks its timer for PySide6's `connect` when the slot is a lambda, and finds PythonQt's.
+    timer = QtCore.QTimer()
+    timer.setSingleShot(True)
+
+    def fire() -> None:
+        _pending.discard(timer)
+        slot()
+
+    timer.timeout.connect(fire)
+    _pending.add(timer)
+    timer.start(milliseconds)
 
 
 def _declares(widget: Any, name: str, arguments: str) -> bool:

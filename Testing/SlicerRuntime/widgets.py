@@ -49,6 +49,12 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
     def resizeEvent(self, event: Any) -> None:
         self._title.setGeometry(0, 0, event.size().width(), 24)
 
+    def childEvent(self, event: Any) -> None:
+        # As CTK does: what is put into a folded section is hidden with it.
+        title = getattr(self, "_title", None)  # None while the title itself is put in
+        if title is not None and event.added() and event.child().isWidgetType() and not title.isChecked():
+            event.child().setVisible(False)
+
     def _toggled(self, shown: bool) -> None:
         for child in self.children():
             if isinstance(child, QtWidgets.QWidget) and child is not self._title:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from webserver import Server
 
 from IrisSegmentLib.engine import Engine
 from IrisSegmentLib.engine.client import EngineClient
@@ -133,3 +134,23 @@ def test_the_worker_ends_when_its_parent_does(bench, preset, hippocampi):
     process = bench.transport._process
     process.stdin.close()
     assert process.wait(timeout=5) == 0
+
+
+def test_a_network_is_fetched_by_a_worker_and_used_by_another(bench, public_checkpoint, tmp_path):
+    bench.wait(bench.ask("get_network", str(public_checkpoint), tmp_path / "kept"))
+    found = bench.answer
+    assert found.path == tmp_path / "kept" / "public.safetensors" and found.parameters == 13443301
+    with Server(public_checkpoint.read_bytes()) as server:
+        server.pause = 0.2
+        job = bench.ask("get_network", server.address, tmp_path / "slow")
+        bench.until_progress()
+        while not any(t[0] == "progress" and t[1] > 0 for t in bench.told[-1:]):
+            bench.transport.pump(0.05)
+        started = time.monotonic()
+        job.cancel()
+        bench.wait(job, seconds=2)
+        assert job.state == "cancelled" and time.monotonic() - started < 1.0
+        assert len(list((tmp_path / "slow").glob("*.part"))) == 1
+        server.pause = 0.0
+        bench.wait(bench.ask("get_network", server.address, tmp_path / "slow"))
+        assert bench.answer.source_sha256 == found.source_sha256 and server.asked[-1].startswith("bytes=")

@@ -8,7 +8,9 @@ from IrisSegmentLib.engine.engine import confidence
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.evaluation.metrics import dice
 from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume
+from IrisSegmentLib.imaging.window import box_of_segments
 from IrisSegmentLib.network import build, save_network
+from IrisSegmentLib.network.task_encoder import PublishedMaskFusion
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,42 @@ def test_a_preset_of_another_network_is_refused(learned, hippocampi, tmp_path):
     save_network(build("tiny", seed=3), tmp_path / "other.safetensors")
     with pytest.raises(IrisError, match="another network"):
         Engine(tmp_path / "other.safetensors", "cpu").segment(hippocampi[1][0], learned)
+
+
+@pytest.fixture
+def public_engine(monkeypatch, tmp_path):
+    """A network of the authors' public form, small, with random weights and windows of 32 cells."""
+    monkeypatch.setattr(PublishedMaskFusion, "SIDE", 32)
+    save_network(build("mass-tiny"), tmp_path / "public.safetensors")
+    return Engine(tmp_path / "public.safetensors", "cpu")
+
+
+def test_the_public_network_is_shown_what_it_was_trained_on(public_engine, hippocampi):
+    """Cells of 1.5 mm, axes S, A, R, its authors' intensities, zeros around the scan."""
+    inputs, (image, truth) = public_engine.inputs, hippocampi[0]
+    window = inputs.over(image, box_of_segments(truth, 1.0))
+    assert window.step == 1.5 and window.shape == (32, 32, 32)
+    ramp = Volume(np.broadcast_to(np.arange(40.0), (30, 35, 40)), np.eye(4), "rises along S")
+    shown = inputs.image(inputs.whole_scan(ramp), ramp, inputs.intensity(ramp))[0, 0]
+    middle = shown[8:24, 16, 16]
+    assert (middle.diff() > 0).all() and shown[16, 8:24, 8:24].std() < 1e-5
+    assert shown[0, 0, 0] == 0 and shown[:, 16, 16].max() == pytest.approx((38.22 - 19.5) / 11.5, abs=0.1)
+    masks = inputs.masks(window, truth)
+    assert torch.equal(inputs.back(masks), window.sample_masks(truth))
+    air = np.linspace(-1000, 2000, 27).reshape(3, 3, 3)
+    assert (inputs.intensity(Volume(air, np.eye(4), "CT")).low, inputs.intensity(ramp).modality) == (-991, "MR or PET")
+
+
+def test_the_public_network_works_end_to_end_and_its_presets_are_its_own(public_engine, learned, hippocampi, tmp_path):
+    preset = public_engine.encode(*hippocampi[0], name="public")
+    assert preset.embeddings("fine").keys is None
+    preset.save(tmp_path / "public.iris")
+    image = hippocampi[1][0]
+    results = [public_engine.segment(image, p) for p in (preset, Preset.load(tmp_path / "public.iris"))]
+    assert np.array_equal(*(r.segmentation.layers for r in results)) and results[0].segmentation.shape == image.shape
+    for engine, other in ((Engine(device="cpu"), preset), (public_engine, learned)):
+        with pytest.raises(IrisError, match=r"another network than the one in use.*choose the network that made it"):
+            engine.segment(image, other)
 
 
 @pytest.mark.parametrize("step", range(4))

@@ -1,12 +1,15 @@
 """The panel as a radiologist uses it: the real buttons on the real scene, the real worker, the bundled network."""
 
+import hashlib
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from webserver import Server
 
 SlicerRuntime = pytest.importorskip("SlicerRuntime")
 pytest.importorskip("vtk")
@@ -25,9 +28,12 @@ def runtime():
 
 @pytest.fixture
 def panel(runtime):
+    import qt
     import slicer
 
     slicer.mrmlScene.Clear(False)
+    qt.QSettings().clear()
+    shutil.rmtree(Path(slicer.app.slicerUserSettingsFilePath).parent / "IrisSegment", ignore_errors=True)
     widget = SlicerRuntime.loadModule(ROOT / "IrisSegment" / "IrisSegment.py")
     yield widget
     widget.cleanup()
@@ -138,6 +144,54 @@ def test_mark_one_segment_all_keep_the_preset_and_use_it_tomorrow(panel, tmp_pat
     assert np.allclose([s.GetColor() for s in segments], COLORS, atol=1e-3)
     assert all(s.GetTerminology() == TERMINOLOGY for s in segments)
     assert min(dices(node, tomorrow, mark("048"))) > 0.5
+
+
+def rows(panel):
+    items = [panel.ui.referencesList.item(n) for n in range(panel.ui.referencesList.count)]
+    return [(item.text(), item.checkState() == item.checkState().Checked) for item in items]
+
+
+def tick(panel, number, ticked):
+    item = panel.ui.referencesList.item(number)
+    item.setCheckState(item.checkState().Checked if ticked else item.checkState().Unchecked)
+
+
+def test_a_preset_grows_by_references_that_can_be_switched_off_and_on(panel, tmp_path):
+    a, b, c = (load(case, f"Patient {name}") for case, name in (("023", "A"), ("035", "B"), ("038", "C")))
+    choose(panel, a, mark("023"))
+    assert "first reference" in panel.ui.addReferenceButton.toolTip
+    encode(panel)
+    choose(panel, b, mark("035"))
+    panel.ui.addReferenceButton.click()
+    SlicerRuntime.waitFor(lambda: not panel.logic.busy, 60)
+    assert rows(panel) == [("Reference 1: Patient A", True), ("Reference 2: Patient B", True)]
+    assert "now knows 2 references" in panel.ui.statusLabel.text and len(panel.logic.presets) == 1
+    segment(panel)
+    both = voxels(results()["Patient C"])
+
+    tick(panel, 0, False)
+    segment(panel)
+    second = voxels(results()["Patient C"])
+    encode(panel)  # the second alone, as a preset of its own with the same name
+    segment(panel)
+    alone = voxels(results()["Patient C"])
+    assert all(map(np.array_equal, second, alone)) and not all(map(np.array_equal, second, both))
+
+    panel.ui.presetsList.setCurrentRow(0)
+    assert rows(panel) == [("Reference 1: Patient A", False), ("Reference 2: Patient B", True)]
+    panel.savePreset(tmp_path / "two.iris")
+    tick(panel, 1, False)
+    assert "Tick one of its references" in panel.ui.segmentButton.toolTip and not panel.ui.segmentButton.enabled
+    panel.loadPreset(tmp_path / "two.iris")
+    assert rows(panel) == [("Reference 1", False), ("Reference 2", True)], "a preset holds no names of volumes"
+    panel.ui.presetsList.setCurrentRow(1)
+    panel.onRemovePreset()
+    assert [len(p.references) for p in panel.logic.presets] == [2, 2]
+
+    panel.ui.segmentsList.item(0).setCheckState(panel.ui.segmentsList.item(0).checkState().Unchecked)
+    panel.ui.addReferenceButton.click()
+    assert "tick these and no others: Anterior hippocampus, Posterior" in panel.ui.statusLabel.text
+    assert not panel.logic.busy and c is not None
 
 
 def test_a_target_under_a_transform_gets_its_result_under_the_same(panel):
@@ -266,6 +320,155 @@ def test_foreign_and_missing_presets_are_refused_in_the_panel(panel, tmp_path):
     SlicerRuntime.processEvents(0.05)
     segment(panel)
     assert "another network" in panel.ui.statusLabel.text and not results()
+
+
+@pytest.fixture
+def server(public_checkpoint):
+    with Server(public_checkpoint.read_bytes()) as server:
+        yield server
+
+
+def agree(panel, address, checksum=""):
+    """Click through the consent for the public network."""
+    assert panel.ui.publicNetworkButton.enabled, panel.ui.publicNetworkButton.toolTip
+    panel.ui.publicNetworkButton.click()
+    panel._consent.address.text = address
+    panel._consent.checksum.text = checksum
+    panel._consent.agreeButton.click()
+
+
+def fetched(panel, seconds=30):
+    SlicerRuntime.waitFor(lambda: not panel.logic.fetching, seconds)
+    SlicerRuntime.processEvents(0.05)
+
+
+def test_nothing_is_downloaded_without_consent(panel, server, tmp_path):
+    from IrisSegmentLib.engine.networks import PUBLIC_ADDRESS
+
+    panel.ui.publicNetworkButton.click()
+    dialog = panel._consent.dialog
+    words = " ".join(child.text for child in dialog.children() if child.className() == "QLabel")
+    for word in ("MIT", "GB", "NVIDIA GPU", "never leave this computer"):
+        assert word in words
+    assert panel._consent.address.text == PUBLIC_ADDRESS
+    SlicerRuntime.screenshot(dialog, os.environ.get("IRIS_CONSENT", tmp_path / "consent.png"))
+    panel._consent.address.text = server.address
+    panel._consent.declineButton.click()
+    SlicerRuntime.processEvents(0.1)
+    assert not dialog.visible and not server.asked and not panel.logic.fetching
+
+
+def test_the_public_network_is_fetched_while_scans_are_segmented_and_then_used(panel, server):
+    from IrisSegmentLib.slicer import settings
+
+    volume, target = load("023", "A"), load("035", "B")
+    choose(panel, volume, mark("023"))
+    encode(panel)
+    server.pause = 0.01
+    with SlicerRuntime.EventLoopWatch() as watch:
+        agree(panel, server.address)
+        SlicerRuntime.waitFor(lambda: " left" in panel.ui.statusLabel.text, 20)
+        assert "Downloading net work.pth" in panel.ui.statusLabel.text and panel.ui.progressBar.value > 0
+        assert not panel.ui.otherNetworkButton.enabled and panel.ui.cancelButton.enabled
+        segment(panel)
+        assert set(results()) == {"B"} and panel.logic.fetching
+        server.pause = 0
+        fetched(panel)
+    assert watch.longest_ms < DEAF_MS
+    checksum = hashlib.sha256(server.content).hexdigest()
+    assert checksum in panel.ui.statusLabel.text.replace(" ", "")
+    assert panel.ui.networkLabel.text == "Network in use: net work, 13 million parameters"
+    assert settings.network() == settings.networkFolder() / "net work.safetensors" and settings.network().is_file()
+
+    before = voxels(results()["B"])
+    segment(panel)
+    assert "made by another network" in panel.ui.targetsTable.item(1, panel.RESULT).text()
+    assert all(map(np.array_equal, before, voxels(results()["B"]))), "a refusal leaves what was there"
+    assert panel.ui.removeDownloadsButton.enabled
+    panel.removeDownloads()
+    assert settings.network() is None and not settings.hasDownloads()
+    assert "bundled" in panel.ui.networkLabel.text and not panel.ui.removeDownloadsButton.enabled
+    segment(panel)
+    assert panel.ui.targetsTable.item(1, panel.STATE).text() == "done" and target is not None
+
+
+def test_a_cancelled_download_stops_at_once_and_goes_on_at_the_next_click(panel, server):
+    from IrisSegmentLib.slicer import settings
+
+    server.pause = 0.05
+    agree(panel, server.address)
+    SlicerRuntime.waitFor(lambda: panel.ui.progressBar.value > 2, 20)
+    started = time.monotonic()
+    panel.ui.cancelButton.click()
+    SlicerRuntime.waitFor(lambda: not panel.logic.fetching, 2)
+    assert time.monotonic() - started < 1.0 and panel.ui.statusLabel.text == "Stopped."
+    assert settings.network() is None and list(settings.networkFolder().glob("*.part"))
+    server.pause = 0
+    agree(panel, server.address)
+    fetched(panel)
+    assert server.asked[-1].startswith("bytes=") and "in use" in panel.ui.statusLabel.text
+
+
+def test_offline_and_a_wrong_checksum_are_one_sentence_and_all_else_works(panel, server):
+    from IrisSegmentLib.slicer import settings
+
+    agree(panel, server.address, "0" * 64)
+    fetched(panel)
+    assert "has the checksum" in panel.ui.statusLabel.text
+    server.close()
+    agree(panel, server.address)
+    fetched(panel)
+    assert "try again when you are online" in panel.ui.statusLabel.text and "\n" not in panel.ui.statusLabel.text
+    assert settings.network() is None and not settings.hasDownloads()
+    choose(panel, load("023", "A"), mark("023"))
+    encode(panel)
+    assert len(panel.logic.presets) == 1
+
+
+def test_a_network_from_a_file_is_used_and_keeps_its_own_presets(panel, tiny_network, tmp_path):
+    from IrisSegmentLib.slicer import settings
+
+    (tmp_path / "picture.pth").write_bytes(b"no network")
+    panel.fetchNetwork(str(tmp_path / "picture.pth"))
+    fetched(panel)
+    assert "'picture.pth' is not the public Iris checkpoint" in panel.ui.statusLabel.text
+    assert settings.network() is None
+    choose(panel, load("023", "A"), mark("023"))
+    encode(panel)
+    panel.fetchNetwork(str(tiny_network))
+    fetched(panel)
+    assert settings.network() == tiny_network, "a network file stays where it is"
+    panel.ui.addReferenceButton.click()
+    SlicerRuntime.waitFor(lambda: not panel.logic.busy, 30)
+    assert "was made by another network than the one in use" in panel.ui.statusLabel.text
+    encode(panel)
+    assert len(panel.logic.presets) == 2
+    panel.ui.bundledNetworkButton.click()
+    load("035", "B")
+    SlicerRuntime.processEvents(0.05)
+    panel.ui.presetsList.setCurrentRow(1)
+    segment(panel)
+    assert "made by another network" in panel.ui.statusLabel.text
+    panel.ui.presetsList.setCurrentRow(0)
+    segment(panel)
+    assert panel.ui.targetsTable.item(1, panel.STATE).text() == "done"
+
+
+def test_the_device_is_kept_for_this_computer(panel):
+    from IrisSegmentLib.slicer import settings
+
+    assert panel.ui.advancedSection.collapsed and panel.ui.deviceBox.currentText == "Automatic"
+    choose(panel, load("023", "A"), mark("023"))
+    panel.ui.deviceBox.setCurrentIndex(2)
+    assert settings.device() == "cuda"
+    encode(panel)
+    assert "The device 'cuda' cannot be used" in panel.ui.statusLabel.text or panel.logic.presets
+    panel.ui.deviceBox.setCurrentIndex(1)
+    encode(panel)
+    assert panel.logic.presets
+    again = SlicerRuntime.loadModule(ROOT / "IrisSegment" / "IrisSegment.py")
+    assert again.ui.deviceBox.currentText == "Processor (CPU)"
+    again.cleanup()
 
 
 def test_the_module_tests_itself(panel):

@@ -60,6 +60,10 @@ def masks(size):
 
 def public_shapes(which):
     path = SHARED / "state_shapes.json"
+    if which == "tiny":
+        lines = (HERE / "public_tiny.txt").read_text().splitlines()
+        state = {name: list(map(int, shape)) for name, *shape in map(str.split, lines)}
+        return {"state": state, "parameters": 13443301}
     if not path.is_file():
         pytest.skip("the public network's shapes are not beside the repository")
     return json.loads(path.read_text())[which]
@@ -101,18 +105,19 @@ def test_the_same_weights_give_the_same_answer(which):
         assert np.abs(found[name] - values).max() < 1e-3 * scale, name
 
 
-def test_a_public_checkpoint_is_converted_and_others_are_refused(tmp_path, monkeypatch):
-    from IrisSegmentLib.network import public
-
-    monkeypatch.setitem(public.CONFIGS, "mass", public.CONFIGS["mass-tiny"])
-    state = {f"module.{n}": filled(n, tuple(s)) for n, s in public_shapes("tiny")["state"].items()}
-    torch.save({"model": {}, "ema_model": state, "config": {"a": 1}}, tmp_path / "public.pth")
-    import_public(tmp_path / "public.pth", tmp_path / "mass.safetensors")
+def test_a_public_checkpoint_is_converted_and_others_are_refused(public_checkpoint, tmp_path):
+    import_public(public_checkpoint, tmp_path / "mass.safetensors")
     network = load_network(tmp_path / "mass.safetensors")
-    assert torch.equal(network.bank_0, state["module.task_prior_0"])
+    state = torch.load(public_checkpoint, weights_only=False)["ema_model"]
+    assert network.config.name == "mass-tiny"
+    assert torch.equal(network.bank_0, state["module._orig_mod.task_prior_0"])
     torch.save({"model": {"a": torch.zeros(2)}}, tmp_path / "other.pth")
+    torch.save({"ema_model": dict(list(state.items())[1:])}, tmp_path / "torn.pth")
+    torch.save({"model": state, "config": Path("not a plain value")}, tmp_path / "code.pth")
     (tmp_path / "junk.pth").write_bytes(b"junk")
-    for name in ("other.pth", "junk.pth", "absent.pth"):
+    for name in ("other.pth", "torn.pth", "code.pth", "junk.pth", "absent.pth"):
         with pytest.raises(IrisError, match=name):
             import_public(tmp_path / name, tmp_path / "out.safetensors")
-    assert not (tmp_path / "out.safetensors").exists()
+    with pytest.raises(IrisError, match="choose another folder"):
+        import_public(public_checkpoint, tmp_path / "absent" / "out.safetensors")
+    assert not list(tmp_path.rglob("*out.safetensors*"))

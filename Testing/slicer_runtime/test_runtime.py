@@ -44,6 +44,33 @@ def test_signals_connect_by_signature_and_unknown_ones_are_refused():
     button.disconnect("clicked(bool)", heard.append)
 
 
+def test_later_calls_take_any_kind_of_function():
+    import qt
+
+    heard = []
+    qt.QTimer.singleShot(0, heard.clear)
+    qt.QTimer.singleShot(20, lambda: heard.append("lambda"))
+    qt.QTimer.singleShot(30, heard.sort)
+    SlicerRuntime.waitFor(lambda: heard, 5)
+    assert heard == ["lambda"]
+
+
+def test_what_is_put_into_a_folded_section_is_hidden_until_it_is_unfolded():
+    import ctk
+    import qt
+
+    section = ctk.ctkCollapsibleButton()
+    section.collapsed = True
+    layout, label = qt.QVBoxLayout(), qt.QLabel("inside")
+    section.setLayout(layout)
+    layout.addWidget(label)
+    section.show()
+    assert not label.visible
+    section.collapsed = False
+    assert label.visible
+    section.hide()
+
+
 def test_processing_events_takes_nothing_from_none():
     """PySide6 6.12 loses a reference of None at each call; the runtime must not, or long tests crash."""
     import slicer

@@ -1,0 +1,74 @@
+"""What a person chose for this computer, in Slicer's settings: the network and the device that computes.
+
+Imports nothing heavy: the panel shows these before anything was installed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import qt
+import slicer
+
+from ..errors import IrisError
+
+GROUP = "IrisSegment/"
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def personalFolder() -> Path:
+    """The person's own folder, beside Slicer's settings; it survives upgrades."""
+    return Path(slicer.app.slicerUserSettingsFilePath).parent / "IrisSegment"
+
+
+def networkFolder() -> Path:
+    """Where downloaded and converted networks are kept."""
+    return personalFolder() / "Networks"
+
+
+def network() -> Path | None:
+    """The file of the chosen network, or None for the bundled one."""
+    path = str(qt.QSettings().value(GROUP + "network", "") or "")
+    return Path(path) if path else None
+
+
+def networkWords() -> str:
+    """What the panel calls the chosen network; empty for the bundled one."""
+    return str(qt.QSettings().value(GROUP + "networkWords", "") or "")
+
+
+def useNetwork(path: Path | None, words: str = "") -> None:
+    """Choose a network from the next click on; None for the bundled one."""
+    qt.QSettings().setValue(GROUP + "network", str(path) if path else "")
+    qt.QSettings().setValue(GROUP + "networkWords", words)
+
+
+def device() -> str:
+    """``auto``, ``cpu`` or ``cuda``."""
+    chosen = str(qt.QSettings().value(GROUP + "device", "auto"))
+    return chosen if chosen in DEVICES else "auto"
+
+
+def useDevice(chosen: str) -> None:
+    qt.QSettings().setValue(GROUP + "device", chosen)
+
+
+def hasDownloads() -> bool:
+    return networkFolder().is_dir() and any(networkFolder().iterdir())
+
+
+def removeDownloads() -> None:
+    """Remove every downloaded network; when it was in use, the bundled one is from now on.
+
+    :raises IrisError: when a file cannot be removed.
+    """
+    chosen = network()
+    if chosen is not None and networkFolder() in chosen.parents:
+        useNetwork(None)
+    try:
+        shutil.rmtree(networkFolder())
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise IrisError(f"'{networkFolder()}' could not be removed ({error.strerror}); close other Slicers.") from error
