@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from . import __version__
 from .errors import IrisError
@@ -85,13 +84,14 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     segment.set_defaults(run=_segment)
 
-    evaluate = verbs.add_parser("evaluate", help="measure Dice over a labelled set")
+    evaluate = verbs.add_parser("evaluate", help="measure Dice and distances over a labelled set; resumes with --json")
     evaluate.add_argument("--data", type=Path, required=True, help="a folder with a dataset.json, or a folder of such")
     evaluate.add_argument("--split", default="test", help="which cases are targets: train, val or test (default: test)")
     evaluate.add_argument("--strategy", default="one-shot", help="one-shot or ensemble (default: one-shot)")
     evaluate.add_argument("--seed", type=int, default=0, help="draws the references (default: 0)")
     evaluate.add_argument("--limit", type=int, help="only the first cases of the split")
-    evaluate.add_argument("--json", type=Path, help="write every number here")
+    evaluate.add_argument("--tolerance", type=float, default=2.0, metavar="MM", help="of the surface Dice (default: 2)")
+    evaluate.add_argument("--json", type=Path, help="write every number here; an interrupted run goes on")
     evaluate.set_defaults(run=_evaluate)
 
     train = verbs.add_parser("train", help="train a network, or go on where a run stopped")
@@ -164,43 +164,38 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .context.preset import write_whole
     from .engine import Engine
     from .evaluation.dataset import find_sets
-    from .evaluation.evaluate import STRATEGIES, evaluate
+    from .evaluation.evaluate import STRATEGIES, evaluate, run_of
+    from .evaluation.finished import Finished
+    from .evaluation.report import overall, table
 
     if options.strategy not in STRATEGIES:
         raise IrisError(f"There is no strategy '{options.strategy}'; choose one of {', '.join(STRATEGIES)}.")
+    if options.tolerance < 0:
+        raise IrisError("The tolerance of the surface Dice is a distance in mm; give 0 or more.")
     if options.json is not None:
         _must_be_folder(options.json.parent)
     sets = find_sets(options.data)
     engine = Engine(options.network, options.device)
+    beside = None if options.json is None else options.json.with_name(f"{options.json.name}.partial")
+    finished = Finished(beside, run_of(engine, options.split, options.strategy, options.seed, None, options.tolerance))
+    if len(finished):
+        print(f"Going on after {len(finished)} finished cases.")
     reports = []
     for labelled in sets:
         report = evaluate(
             engine, labelled, options.split, options.strategy, seed=options.seed, limit=options.limit,
-            show=Bar("Evaluate"),
+            tolerance_mm=options.tolerance, finished=finished, show=Bar("Evaluate"),
         )  # fmt: skip
         reports.append(report)
         print(
             f"{labelled.name}: Dice {report['mean_dice']:.3f} over {len(report['per_case'])} cases "
-            f"(copying the mask: {report['copy_dice']:.3f}), {report['seconds_per_target']:.2f} s a target"
+            f"(copying the mask: {report['copy_dice']:.3f}), {report['seconds_per_target']:.2f} s a target\n"
+            f"{table(report)}\n"
         )
-        for name, score in report["per_class"].items():
-            print(f"  {name}: {score:.3f} (copying: {report['copy_per_class'][name]:.3f})")
     if options.json is not None:
-        whole = reports[0] if len(reports) == 1 else {"sets": {r["set"]: r for r in reports}, **_overall(reports)}
+        whole = reports[0] if len(reports) == 1 else {"sets": {r["set"]: r for r in reports}, **overall(reports)}
         write_whole(options.json, json.dumps(whole, indent=1).encode())
-
-
-def _overall(reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """The fields of a single report, over several sets."""
-    mean = sum(float(r["mean_dice"]) for r in reports) / len(reports)
-    seconds = sum(float(r["seconds_per_target"]) for r in reports) / len(reports)
-    merged = {
-        key: {f"{r['set']}/{name}": value for r in reports for name, value in r[key].items()}
-        for key in ("per_class", "per_case", "references")
-    }
-    first = reports[0]
-    same = {key: first[key] for key in ("split", "strategy", "seed", "network", "device")}
-    return {"mean_dice": mean, "seconds_per_target": seconds, **merged, **same}
+        finished.remove()
 
 
 def _train(options: argparse.Namespace) -> None:

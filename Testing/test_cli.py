@@ -62,6 +62,29 @@ def test_evaluate_writes_its_report(folder, tmp_path):
     assert "copying the mask" in done.stdout
 
 
+def test_evaluate_goes_on_where_it_was_interrupted(folder, tmp_path):
+    command = ["evaluate", "--data", folder, "--json", tmp_path / "r.json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "IrisSegmentLib", *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    partial = tmp_path / "r.json.partial"
+    lines = 0
+    while process.poll() is None and lines < 2:  # what the run hangs on, and its first case
+        time.sleep(0.01)
+        lines = len(partial.read_text().splitlines()) if partial.exists() else 0
+    assert lines >= 2, process.communicate(timeout=30)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    if process.returncode == 130:  # it may have been quicker
+        assert not (tmp_path / "r.json").exists()
+        other = iris(*command, "--seed", "1")
+        assert other.returncode == 2 and "r.json.partial" in other.stderr
+        again = iris(*command)
+        assert again.returncode == 0 and "Going on after" in again.stdout
+    assert os.listdir(tmp_path) == ["r.json"]
+    assert len(json.loads((tmp_path / "r.json").read_text())["per_case"]) == 3
+
+
 def test_help_is_quick_and_shows_the_way():
     started = time.monotonic()
     done = iris("--help")
