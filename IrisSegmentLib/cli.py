@@ -13,6 +13,7 @@ from pathlib import Path
 
 from . import __version__
 from .errors import IrisError
+from .evaluation.reproduce.arguments import add_reproduce_arguments
 from .training.arguments import add_train_arguments
 
 EXAMPLES = """\
@@ -98,7 +99,11 @@ def _parser() -> argparse.ArgumentParser:
     add_train_arguments(train)
     train.set_defaults(run=_train)
 
-    for verb in (encode, segment, evaluate):
+    reproduce = verbs.add_parser("reproduce", help="make a table or figure of the paper again, at our scale")
+    add_reproduce_arguments(reproduce)
+    reproduce.set_defaults(run=_reproduce)
+
+    for verb in (encode, segment, evaluate, reproduce):
         verb.add_argument("--network", type=Path, metavar="FILE", help="a network file (default: the bundled one)")
         verb.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="(default: auto)")
     return parser
@@ -204,6 +209,19 @@ def _train(options: argparse.Namespace) -> None:
 
     find_sets(options.data)  # a folder without sets is refused before anything is made
     run(options)
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    from .evaluation.reproduce.request import Request, reproduce
+
+    _must_be_folder(options.output.parent)
+    request = Request(
+        options.data, options.output, options.network, options.device, options.limit, options.hours,
+        options.configuration, options.seed, bar=Bar,
+    )  # fmt: skip
+    if request.sets:  # a folder without sets is refused before anything is made
+        options.output.mkdir(exist_ok=True)
+    reproduce(options.result, request)
 
 
 def _must_be_folder(folder: Path) -> None:

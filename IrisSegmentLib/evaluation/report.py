@@ -35,6 +35,7 @@ def report_of(name: str, found: dict[str, Found], run: dict[str, Any]) -> Report
         "per_class": per_class(per_case["dice"]),
         "copy_per_class": per_class(copied),
         "per_case": per_case["dice"],
+        "copy_per_case": copied,
         "metrics": {m: summary(per_case[m], run["seed"]) for m in METRICS},
         "missed": {k: sum(k in f["missed"] for f in found.values()) for k in names},
         "references": {c: f["references"] for c, f in found.items()},
@@ -49,16 +50,7 @@ def overall(reports: list[Report]) -> Report:
         key: {f"{r['set']}/{name}": value for r in reports for name, value in r[key].items()}
         for key in ("per_class", "per_case", "missed", "references")
     }
-    metrics: dict[str, Any] = {}
-    for m in METRICS:
-        mean = float(np.mean([r["metrics"][m]["mean"] for r in reports]))
-        # Sets are drawn anew independently, also those that share patients.
-        draws = [
-            mean_over_classes(resampled_means(_values(r["metrics"][m]["per_case"]), r["seed"] + n))
-            for n, r in enumerate(reports)
-        ]
-        least = min(len(r["per_case"]) for r in reports)
-        metrics[m] = {"mean": mean, "interval": interval(np.mean(draws, axis=0), least)}
+    metrics = {m: over_sets([r["metrics"][m] for r in reports], first["seed"]) for m in METRICS}
     hangs_on = ("split", "strategy", "seed", "references_per_target", "tolerance_mm", "network", "device")
     return {
         "mean_dice": float(np.mean([r["mean_dice"] for r in reports])),
@@ -82,6 +74,17 @@ def summary(per_case: PerCase, seed: int) -> dict[str, Any]:
             for n, (name, mean) in enumerate(per_class(per_case).items())
         },
         "per_case": per_case,
+    }
+
+
+def over_sets(summaries: list[dict[str, Any]], seed: int) -> dict[str, Any]:
+    """One metric over several sets: the mean of their means, and its interval. Cases are drawn anew within each set,
+    independently, also where sets share patients."""
+    draws = [mean_over_classes(resampled_means(_values(s["per_case"]), seed + n)) for n, s in enumerate(summaries)]
+    least = min(len(s["per_case"]) for s in summaries)
+    return {
+        "mean": float(np.mean([s["mean"] for s in summaries])),
+        "interval": interval(np.mean(draws, axis=0), least),
     }
 
 
