@@ -1,7 +1,9 @@
 """Tables and figures of the paper, made with tiny budgets: the machinery, not the numbers."""
 
+import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,10 +11,17 @@ import pytest
 from PIL import Image
 
 from IrisSegmentLib.errors import IrisError
-from IrisSegmentLib.evaluation.evaluate import evaluate
+from IrisSegmentLib.evaluation.dataset import LabelledSet
+from IrisSegmentLib.evaluation.evaluate import STRATEGIES, evaluate
+from IrisSegmentLib.evaluation.reproduce.anatomies import anatomies
+from IrisSegmentLib.evaluation.reproduce.figure4 import NAMED
 from IrisSegmentLib.evaluation.reproduce.figure5 import Embedded, neighbors
+from IrisSegmentLib.evaluation.reproduce.figure6 import growing
 from IrisSegmentLib.evaluation.reproduce.page import page
 from IrisSegmentLib.evaluation.reproduce.request import Facts, Request, reproduce
+from IrisSegmentLib.evaluation.reproduce.supervised import batch, unet
+from IrisSegmentLib.evaluation.reproduce.table4 import SWITCHES, small_classes
+from IrisSegmentLib.training.cases import read_cases
 
 
 def drawn(path):
@@ -100,3 +109,133 @@ def test_too_little_for_a_map_is_said(request_for, samples):
     request = request_for(data=samples / "sarcoma_pet", limit=1)
     with pytest.raises(IrisError, match="map of 2 task embeddings"):
         reproduce("figure5", request)
+
+
+TRAINING = {"hours": 0.00005, "configuration": "tiny"}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """One output folder for all that train: they share what is the same."""
+    return tmp_path_factory.mktemp("reproduced")
+
+
+def test_table1_with_a_supervised_network(request_for, ball_sets, runs):
+    request = request_for(data=ball_sets / "sarcoma_pet", output=runs, limit=1, **TRAINING)
+    reproduce("table1", request)
+    first = numbers(runs, "table1")
+    assert set(first["numbers"]["sarcoma_pet"]["supervised U-Net"]) == {"dice", "surface_dice", "hd95_mm"}
+    assert "5e-05 h for each set" in first["facts"]["budget"] and drawn(runs / "table1.png")
+    weights = next((runs / "runs").glob("unet*"))
+    before = weights.stat().st_mtime_ns
+    reproduce("table1", request)  # the network is not trained again, and comes back from its file as it was
+    assert weights.stat().st_mtime_ns == before and numbers(runs, "table1") == first
+    for kept in (runs / "measured").glob("unet*"):
+        kept.unlink()
+    reproduce("table1", request)
+    assert numbers(runs, "table1") == first
+
+
+def test_the_supervised_network_learns_only_from_what_was_drawn(ball_sets):
+    labelled = LabelledSet.read(ball_sets / "sarcoma_pet")
+    labelled = replace(labelled, classes={**labelled.classes, 2: "never drawn"})
+    cases = read_cases(ball_sets, "train", ["sarcoma_pet"])["sarcoma_pet"]
+    images, masks, drawn_classes = batch(cases, [1, 2], np.random.default_rng(0))
+    assert images.shape == (4, 1, *masks.shape[2:]) and masks.shape[1] == 2 and drawn_classes == [[0]] * 4
+    inside = [float((i[0] * m[0]).sum() / m[0].sum() - i.mean()) for i, m in zip(images, masks, strict=True)]
+    assert min(inside) > 0.5, "the mask lies on the bright ball through every turn and bend"
+    assert sum(p.numel() for p in unet(3).parameters()) == pytest.approx(7.06e6, rel=0.03), "as many as `small`"
+
+
+def test_table2_leaves_an_anatomy_out_and_tests_on_it(request_for, ball_sets, runs):
+    reproduce("table2", request_for(data=ball_sets, output=runs, limit=1, **TRAINING))
+    found = numbers(runs, "table2")
+    assert set(found["numbers"]) == {"hippocampus", "left_atrium", "sarcoma_pet"} and drawn(runs / "table2.png")
+    trained_on = {}
+    for done in (runs / "runs").glob("*/done.json"):
+        words = json.loads(done.read_text())
+        hashed = hashlib.sha256((done.parent / "average.safetensors").read_bytes()).hexdigest()
+        trained_on[hashed] = words["asked"]["sets"]
+    for name, row in found["numbers"].items():
+        assert name in row["left out"] and name not in trained_on[row["networks"]["never seen"]]
+        assert trained_on[row["networks"]["seen in training"]] == ["hippocampus", "left_atrium", "sarcoma_pet"]
+        assert row["networks"]["never seen"][:8] in found["facts"]["network"]
+    assert "Equal budgets: 'tiny' trained 5e-05 h each" in found["facts"]["budget"]
+
+
+def test_table4_and_figure6_train_each_variant_once(request_for, ball_sets, runs, capsys):
+    request = request_for(data=ball_sets, output=runs, limit=1, **TRAINING)
+    reproduce("table4", request)
+    table4 = numbers(runs, "table4")
+    assert list(table4["numbers"]) == list(SWITCHES) and drawn(runs / "table4.png")
+    assert len({row["network"] for row in table4["numbers"].values()}) == 5
+    assert "Unseen: heart" in table4["facts"]["short"] and table4["facts"]["cases"] == 3
+    for row in table4["numbers"].values():
+        assert set(row["dice"]) == {"seen", "seen, below 10 mL", "unseen"}
+    capsys.readouterr()
+    reproduce("figure6", request)
+    figure6, said = numbers(runs, "figure6"), capsys.readouterr().out
+    assert [n for n, _ in figure6["numbers"]["sets"]] == [1, 2] and drawn(runs / "figure6.png")
+    assert table4["numbers"]["all parts"]["network"] in figure6["numbers"]["networks"], "ten tokens are what it has"
+    assert said.count("training '") == 4, "one set; 1, 5 and 20 tokens; the rest is there"
+    assert [n for n, _ in figure6["numbers"]["tokens"]["unseen"]] == [1, 5, 10, 20]
+
+
+def test_what_needs_training_is_refused_without_time_for_it(request_for, ball_sets, samples):
+    with pytest.raises(IrisError, match="--hours"):
+        reproduce("table2", request_for(data=ball_sets, hours=0))
+    with pytest.raises(IrisError, match="two anatomies"):
+        reproduce("table4", request_for(data=samples / "hippocampus"))
+    with pytest.raises(IrisError, match="no network 'huge'"):
+        reproduce("table2", request_for(data=ball_sets, configuration="huge"))
+
+
+def test_sets_grow_and_those_without_images_come_last():
+    nested = growing(["a", "b", "c", "d", "labels"], ["a", "b", "c", "d"], seed=1)
+    assert [len(n) for n in nested] == [1, 2, 4, 5] and nested[-1][-1] == "labels"
+    assert all(small == nested[-1][: len(small)] for small in nested)
+
+
+def test_the_anatomies_of_known_sets(ball_sets, request_for):
+    found = {a.name: a for a in anatomies(request_for(data=ball_sets))}
+    assert set(found) == {"heart", "hippocampus", "tumor"}
+    assert "brain_labels" in found["hippocampus"].left_out, "label maps of whole heads hold the hippocampus"
+    assert "cardiac_mr" in found["heart"].left_out and [s.name for s in found["heart"].tested] == ["left_atrium"]
+
+
+def test_small_structures_are_known_by_their_manual_volume(ball_sets):
+    small = {n for n in ("hippocampus", "left_atrium", "sarcoma_pet")
+             if small_classes(LabelledSet.read(ball_sets / n), [f"{n}_4"])}  # fmt: skip
+    assert small == {"hippocampus", "sarcoma_pet"}, "balls of 0.9, 48 and 4.8 mL"
+
+
+def test_table3_reads_what_the_benchmark_wrote(request_for, tmp_path, capsys):
+    request = request_for()
+    with pytest.raises(IrisError, match="irissegment benchmark"):
+        reproduce("table3", request)
+    words = {
+        "encode_s": 0.1, "segment_s": 0.3, "classes_15_over_1": 1.2, "table3_s": 3.4, "peak_memory_mb": 2100,
+        "gflop": 82, "conv_peak_share": 0.4, "precision": "bfloat16", "device": "2 cores",
+    }  # fmt: skip
+    (tmp_path / "benchmark.json").write_text(json.dumps({**words, "more": 1}))
+    reproduce("table3", request)
+    said = capsys.readouterr().out
+    assert re.search(r"Iris tiny \(here\)\s+3\.4\s+2\.1", said) and "659.4" in said and drawn(tmp_path / "table3.png")
+    del words["gflop"]
+    (tmp_path / "benchmark.json").write_text(json.dumps(words))
+    with pytest.raises(IrisError, match="lacks gflop"):
+        reproduce("table3", request)
+
+
+def test_all_makes_what_can_be_made_and_says_what_cannot(request_for, ball_sets, tmp_path, capsys):
+    reproduce("all", request_for(data=ball_sets / "sarcoma_pet", hours=0, limit=2))
+    said = capsys.readouterr().out
+    for name in ("table2", "table3", "table4", "figure6"):
+        assert f"{name} was left out: " in said
+    pictures = {p.name for p in tmp_path.glob("*.png")}
+    assert pictures == {"table1.png", "figure4.png", "figure5.png"} and drawn(tmp_path / "figure4.png")
+    spreads = numbers(tmp_path, "figure4")["numbers"]["strategies"]["ensemble"]
+    assert [len(s["draws"]) for s in spreads] == [10, 10, 10, 10, 1]
+    assert spreads[0]["deviation"] == pytest.approx(np.std(spreads[0]["draws"])) and len(set(spreads[0]["draws"])) > 1
+    for name in set(NAMED) - set(STRATEGIES):
+        assert f"'{name}' is left out" in said

@@ -26,21 +26,22 @@ def measured(
     *,
     references: int | None = None,
     seed: int | None = None,
+    limit: int | None = None,
     pool: Pool | None = None,
 ) -> Report:
     """`evaluate` of one set, with its finished cases kept under what they hang on.
 
-    :param seed: of the references; the request's by default.
+    :param seed: of the references; limit: only the first cases; both the request's by default.
     """
     seed = request.seed if seed is None else seed
     run = {
         **run_of(engine, request.split, strategy, seed, references, TOLERANCE_MM),
-        "pool": _digest(pool.candidates if pool else labelled.cases),
+        "pool": digest(pool.candidates if pool else labelled.cases),
     }
-    name = f"{labelled.name} {strategy} {request.split} {_digest(run)}"
+    name = f"{labelled.name} {strategy} {request.split} {digest(run)}"
     return evaluate(
-        engine, labelled, request.split, strategy, seed=seed, limit=request.limit, references=references, pool=pool,
-        finished=_kept(request, name, run), show=request.bar(strategy),
+        engine, labelled, request.split, strategy, seed=seed, limit=limit or request.limit,
+        references=references, pool=pool, finished=_kept(request, name, run), show=request.bar(strategy),
     )  # fmt: skip
 
 
@@ -50,7 +51,7 @@ def measured_supervised(request: Request, labelled: LabelledSet) -> tuple[dict[s
     path.parent.mkdir(exist_ok=True)
     net = Supervised(labelled, path, request.hours, request.seed, request.bar("Train"))
     run = {"unet": labelled.name, "weights": hashlib.sha256(path.read_bytes()).hexdigest(), "split": request.split}
-    finished = _kept(request, f"unet {labelled.name} {request.split} {_digest(run)}", run)
+    finished = _kept(request, f"unet {labelled.name} {request.split} {digest(run)}", run)
     cases, show = labelled.split(request.split)[: request.limit], request.bar("U-Net")
     found = {}
     for n, case in enumerate(cases):
@@ -78,5 +79,5 @@ def _kept(request: Request, name: str, run: dict[str, Any]) -> Finished:
     return Finished(folder / f"{name}.jsonl", run)
 
 
-def _digest(words: Any) -> str:
+def digest(words: Any) -> str:
     return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()[:12]

@@ -92,7 +92,7 @@ class Supervised:
             show(progress, f"U-Net for {labelled.name}")
             for group in optimizer.param_groups:
                 group["lr"] = RATE * schedule(progress, step, WARMUP)
-            images, masks, drawn = self._batch(cases, random)
+            images, masks, drawn = batch(cases, self.labels, random)
             with _precision().autocast():
                 logits = self.network(images)
             # A structure that nobody drew in a case may be there all the same: it teaches nothing.
@@ -112,24 +112,26 @@ class Supervised:
         show(1.0, f"U-Net for {labelled.name}")
         return step
 
-    def _batch(self, cases: list[Case], random: np.random.Generator) -> tuple[Tensor, Tensor, list[list[int]]]:
-        """Views (B, 1, D, H, W) of random cases, masks (B, K, D, H, W), and which classes each case shows."""
-        chosen = [cases[i] for i in random.integers(len(cases), size=VIEWS)]
-        chosen = [c for c in chosen if c.boxes] or [next(c for c in cases if c.boxes)]
-        coarse = random.random() < COARSE
-        placements = [_place(c, coarse, random) for c in chosen]
-        shape, steps = grid_shape([p.extent for p in placements], int(random.choice([48, 64, 64])))
-        images, masks = [], []
-        for case, placement, step in zip(chosen, placements, steps, strict=True):
-            assert case.image is not None
-            size = np.array(case.labels.shape)
-            grid = sampling_grid(placement, step, shape, size, case.spacing, random)
-            raised = case.image.float()[None] - case.background
-            images.append(vary(sample(raised, grid, step, case.spacing) + case.background, random))
-            every = torch.stack([case.labels == v for v in self.labels]).float()
-            masks.append(sample(every, grid, step, case.spacing))
-        drawn = [[n for n, v in enumerate(self.labels) if v in c.boxes] for c in chosen]
-        return torch.stack(images), torch.stack(masks), drawn
+
+def batch(
+    cases: list[Case], labels: list[int], random: np.random.Generator
+) -> tuple[Tensor, Tensor, list[list[int]]]:
+    """Views (B, 1, D, H, W) of random cases, masks (B, K, D, H, W), and the places of the classes each case shows."""
+    shown = [c for c in cases if c.boxes]
+    chosen = [shown[i] for i in random.integers(len(shown), size=VIEWS)]
+    coarse = random.random() < COARSE
+    placements = [_place(c, coarse, random) for c in chosen]
+    shape, steps = grid_shape([p.extent for p in placements], int(random.choice([48, 64, 64])))
+    images, masks = [], []
+    for case, placement, step in zip(chosen, placements, steps, strict=True):
+        assert case.image is not None, "a set without images was let in"
+        grid = sampling_grid(placement, step, shape, np.array(case.labels.shape), case.spacing, random)
+        raised = case.image.float()[None] - case.background
+        images.append(vary(sample(raised, grid, step, case.spacing) + case.background, random))
+        every = torch.stack([case.labels == v for v in labels]).float()
+        masks.append(sample(every, grid, step, case.spacing))
+    drawn = [[n for n, v in enumerate(labels) if v in c.boxes] for c in chosen]
+    return torch.stack(images), torch.stack(masks), drawn
 
 
 def _place(case: Case, coarse: bool, random: np.random.Generator) -> Placement:
