@@ -21,6 +21,7 @@ examples:
   irissegment encode --image a.nii.gz --segmentation a.seg.nrrd --output hippocampus.iris
   irissegment segment --preset hippocampus.iris --image b.nii.gz c.nii.gz --output results/
   irissegment evaluate --data sets/hippocampus --split test --strategy one-shot --json report.json
+  irissegment reproduce figure5 --data sets --output reproduced/
 
 Images and segmentations are NIfTI, NRRD or MetaImage files; .seg.nrrd keeps names, colors and terminology.
 """
@@ -171,7 +172,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .evaluation.dataset import find_sets
     from .evaluation.evaluate import STRATEGIES, evaluate, run_of
     from .evaluation.finished import Finished
-    from .evaluation.report import overall, table
+    from .evaluation.report import LEGEND, overall, table
 
     if options.strategy not in STRATEGIES:
         raise IrisError(f"There is no strategy '{options.strategy}'; choose one of {', '.join(STRATEGIES)}.")
@@ -197,6 +198,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             f"(copying the mask: {report['copy_dice']:.3f}), {report['seconds_per_target']:.2f} s a target\n"
             f"{table(report)}\n"
         )
+    print(LEGEND)
     if options.json is not None:
         whole = reports[0] if len(reports) == 1 else {"sets": {r["set"]: r for r in reports}, **overall(reports)}
         write_whole(options.json, json.dumps(whole, indent=1).encode())
@@ -214,13 +216,10 @@ def _train(options: argparse.Namespace) -> None:
 def _reproduce(options: argparse.Namespace) -> None:
     from .evaluation.reproduce.request import Request, reproduce
 
-    _must_be_folder(options.output.parent)
     request = Request(
         options.data, options.output, options.network, options.device, options.limit, options.hours,
         options.configuration, options.seed, bar=Bar,
     )  # fmt: skip
-    if request.sets:  # a folder without sets is refused before anything is made
-        options.output.mkdir(exist_ok=True)
     reproduce(options.result, request)
 
 

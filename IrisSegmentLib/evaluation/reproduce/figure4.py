@@ -38,9 +38,10 @@ def make(request: Request) -> None:
     ]
     print(aligned([["share of the pool", *strategies], *rows]))
     sizes = [len(p.candidates) for p in pools.values()]
+    size = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
     facts = Facts(
-        request.engine.network.hash, request.split, cases, request.seed, drawn=f"pool and the {REPEATS} draws",
-        short=f"Pools of {min(sizes)} to {max(sizes)} references a set (the paper: all), at least one for each target; "
+        request.engine.network.hash, request.split, cases, request.seed, drawn=f"pool and {REPEATS} draws",
+        short=f"Pools of {size} references for each set (the paper: all), at least one for each target; "
         f"the first {limit} targets of each set. Mean of {len(pools)} sets; bars: standard deviation of the draws.",
     )  # fmt: skip
     figure = new_figure(7, 4, "Strategies by share of the reference pool", facts)

@@ -23,7 +23,7 @@ Show = Callable[[float, str], None]
 @dataclass(frozen=True)
 class Request:
     """
-    :param output: the folder for everything that is made; it exists.
+    :param output: the folder for everything that is made; made when it does not exist.
     :param network: a network file; the bundled one by default.
     :param limit: only the first cases of each set.
     :param hours: for each network that is trained for a comparison; 0 trains none.
@@ -88,6 +88,11 @@ def reproduce(name: str, request: Request) -> None:
     """
     if any(importlib.util.find_spec(n) is None for n in ("matplotlib", "sklearn", "scipy")):
         raise IrisError("Pictures need libraries that are missing; install 'irissegment[evaluation]'.")
+    if request.sets:  # a folder without sets is refused before anything is made
+        try:
+            request.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise IrisError(f"The folder '{request.output}' cannot be made ({error.strerror}).") from error
     if name != "all":
         _make(name, request)
         return
