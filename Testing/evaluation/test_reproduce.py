@@ -160,7 +160,7 @@ def test_table2_leaves_an_anatomy_out_and_tests_on_it(request_for, ball_sets, ru
         assert name in row["left out"] and name not in trained_on[row["networks"]["never seen"]]
         assert trained_on[row["networks"]["seen in training"]] == ["hippocampus", "left_atrium", "sarcoma_pet"]
         assert row["networks"]["never seen"][:8] in found["facts"]["network"]
-    assert "Equal budgets: 'tiny' trained 5e-05 h each" in found["facts"]["budget"]
+    assert "Equal budgets by the clock: 'tiny' trained 5e-05 h each" in found["facts"]["budget"]
 
 
 def test_table4_and_figure6_train_each_variant_once(request_for, ball_sets, runs, capsys):

@@ -32,8 +32,8 @@ def make(request: Request) -> None:
         unseen.append((len(network.variant.sets), over_sets(found, request.seed)))
     scores = [by_column(request, t, held) for t in by_tokens]
     lines = {c: [(n, s["dice"].get(c)) for n, s in zip(TOKENS, scores, strict=True)] for c in (SEEN, UNSEEN)}
-    rows = [[f"{n} sets", "", percent(value)] for n, value in unseen]
-    rows += [[f"{n} query tokens", *(percent(lines[c][i][1]) for c in lines)] for i, n in enumerate(TOKENS)]
+    rows = [[f"sets trained on: {n}", "", percent(value)] for n, value in unseen]
+    rows += [[f"query tokens: {n}", *(percent(lines[c][i][1]) for c in lines)] for i, n in enumerate(TOKENS)]
     print(aligned([["Dice, %", SEEN, UNSEEN], *rows]))
     networks = [*by_sets, *by_tokens]
     added = [n[len(before) :] for before, n in zip([[], *nested[:-1]], nested, strict=True)]

@@ -62,7 +62,7 @@ class Facts:
     """What every picture says of how it was made.
 
     :param network: hash of the network, or words where several were trained; their hashes are among the numbers.
-    :param cases: how many targets were measured.
+    :param split: empty where only time was measured; cases: how many targets were measured.
     :param budget: what each trained variant got, where any was trained.
     :param short: what was shorter here than in the paper.
     """
@@ -77,7 +77,8 @@ class Facts:
 
     def lines(self) -> list[str]:
         network = self.network[:12] if len(self.network) == 64 else self.network
-        made = f"Network {network}; {self.split} split, {self.cases} cases; {self.drawn} by seed {self.seed}."
+        drawn = f"{self.split} split, {self.cases} cases; {self.drawn} by seed {self.seed}"
+        made = f"Network {network}; {drawn if self.split else f'timing only, {self.cases} targets'}."
         return [line for line in (made, self.budget, self.short) if line]
 
 

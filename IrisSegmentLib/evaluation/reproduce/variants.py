@@ -90,8 +90,8 @@ def budget_of(request: Request, networks: Sequence[Trained]) -> str:
     """For a picture's words: what each got, and that one run each says nothing of the next."""
     steps = [t.steps for t in networks]
     return (
-        f"Equal budgets: '{request.configuration}' trained {request.hours:g} h each on one machine ({min(steps)} to "
-        f"{max(steps)} steps), seed {request.seed}; one run each, so what differs between runs is not in the bars."
+        f"Equal budgets by the clock: '{request.configuration}' trained {request.hours:g} h each on one machine "
+        f"({min(steps)} to {max(steps)} steps), seed {request.seed}; one run each: the bars know nothing of other runs."
     )
 
 
