@@ -34,7 +34,7 @@ def make(request: Request) -> None:
             columns[COPIED].append(copied)
             columns[UNSEEN].append(unseen["metrics"]["dice"])
             columns[SEEN].append(seen["metrics"]["dice"])
-            names.append(f"{labelled.name} ({anatomy.name})")
+            names.append(labelled.name if labelled.name == anatomy.name else f"{labelled.name} ({anatomy.name})")
             cases += len(unseen["per_case"])
             numbers[labelled.name] = {
                 "left out": anatomy.left_out, COPIED: {"dice": copied},
