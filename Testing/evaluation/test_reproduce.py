@@ -185,8 +185,9 @@ def test_table4_and_figure6_train_each_variant_once(request_for, ball_sets, runs
 def test_what_needs_training_is_refused_without_time_for_it(request_for, ball_sets, samples):
     with pytest.raises(IrisError, match="--hours"):
         reproduce("table2", request_for(data=ball_sets, hours=0))
-    with pytest.raises(IrisError, match="two anatomies"):
-        reproduce("table4", request_for(data=samples / "hippocampus"))
+    for name in ("table2", "table4", "figure6"):
+        with pytest.raises(IrisError, match="two anatomies"):
+            reproduce(name, request_for(data=samples / "hippocampus"))
     with pytest.raises(IrisError, match="no network 'huge'"):
         reproduce("table2", request_for(data=ball_sets, configuration="huge"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...errors import IrisError
 from ..dataset import LabelledSet
 from .request import Request
 
@@ -38,3 +39,14 @@ def anatomies(request: Request) -> list[Anatomy]:
         if tested:
             found.append(Anatomy(name, tested, shown + partly))
     return found + [Anatomy(s.name, [s], (n,)) for n, s in left.items()]
+
+
+def several_anatomies(request: Request) -> list[Anatomy]:
+    """As `anatomies`, for what leaves one out.
+
+    :raises IrisError: when there is only one.
+    """
+    found = anatomies(request)
+    if len(found) < 2:
+        raise IrisError("What is unseen needs sets of two anatomies at least; give --data with more sets.")
+    return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..report import aligned, summary
-from .anatomies import anatomies
+from .anatomies import several_anatomies
 from .measure import measured
 from .picture import dots, new_figure, percent, write
 from .request import Facts, Request, keep
@@ -21,9 +21,10 @@ COPIED, UNSEEN, SEEN = "mask copied", "never seen", "seen in training"
 def make(request: Request) -> None:
     columns: dict[str, list[dict[str, Any] | None]] = {COPIED: [], UNSEEN: [], SEEN: []}
     numbers: dict[str, Any] = {}
+    unseen_in_turn = several_anatomies(request)
     full = trained(request, varied(request, "every set", training_sets(request)))
     networks, names, cases = [full], [], 0
-    for anatomy in anatomies(request):
+    for anatomy in unseen_in_turn:
         without = trained(
             request, varied(request, f"without {anatomy.name}", training_sets(request, anatomy.left_out))
         )

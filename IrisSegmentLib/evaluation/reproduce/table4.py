@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import IrisError
 from ..dataset import LabelledSet
 from ..report import PerCase, aligned, over_sets, summary
-from .anatomies import Anatomy, anatomies
+from .anatomies import Anatomy, several_anatomies
 from .measure import measured
 from .picture import dots, new_figure, percent, write
 from .request import Facts, Request, keep
@@ -64,9 +63,7 @@ def held_out(request: Request) -> Anatomy:
 
     :raises IrisError: when there is only one.
     """
-    found = anatomies(request)
-    if len(found) < 2:
-        raise IrisError("What is unseen needs sets of two anatomies at least; give --data with more sets.")
+    found = several_anatomies(request)
     return next((a for a in found if a.name == "heart"), found[-1])
 
 
