@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 # Where the labelled sets lie, for training and evaluation; tests that need them say so when they are not there.
 DATA ?= ../shared/data
 
-.PHONY: help install demo test lint types evaluate train clean
+.PHONY: help install demo test lint types evaluate reproduce train clean
 
 help:
 	@echo "make demo      mark one scan, segment others, write a report (about 2 minutes)"
 	@echo "make test      all checks"
 	@echo "make evaluate  Dice on the test split of DATA=$(DATA)"
+	@echo "make reproduce the paper's tables and figures at our scale, in runs/reproduced (hours: networks are trained)"
 	@echo "make train     train the network on DATA=$(DATA), or go on where it stopped"
 
 install: $(VENV)/installed
@@ -35,6 +36,9 @@ types: install
 
 evaluate: install
 	$(BIN)/irissegment evaluate --data $(DATA) --split test --strategy one-shot --json runs/evaluation.json
+
+reproduce: install
+	$(BIN)/irissegment reproduce all --data $(DATA) --output runs/reproduced
 
 train: install
 	nice -n 10 $(BIN)/irissegment train --data $(DATA) --output runs/small

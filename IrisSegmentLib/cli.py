@@ -10,10 +10,10 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from . import __version__
 from .errors import IrisError
+from .evaluation.reproduce.arguments import add_reproduce_arguments
 from .training.arguments import add_train_arguments
 
 STRATEGIES = "one-shot, ensemble, memory-bank, object-retrieval, image-retrieval or tuning"
@@ -24,6 +24,7 @@ examples:
   irissegment pool --data sets/hippocampus --output hippocampus.irispool
   irissegment segment --pool hippocampus.irispool --strategy object-retrieval --image b.nii.gz --output b.seg.nrrd
   irissegment evaluate --data sets/hippocampus --split test --strategy one-shot --json report.json
+  irissegment reproduce figure5 --data sets --output reproduced/
 
 Images and segmentations are NIfTI, NRRD or MetaImage files; .seg.nrrd keeps names, colors and terminology.
 """
@@ -124,13 +125,14 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--output", type=Path, required=True, metavar="PRESET", help="the tuned preset, NAME.iris")
     tune.set_defaults(run=_tune)
 
-    evaluate = verbs.add_parser("evaluate", help="measure Dice over a labelled set")
+    evaluate = verbs.add_parser("evaluate", help="measure Dice and distances over a labelled set; resumes with --json")
     evaluate.add_argument("--data", type=Path, required=True, help="a folder with a dataset.json, or a folder of such")
     evaluate.add_argument("--split", default="test", help="which cases are targets: train, val or test (default: test)")
     evaluate.add_argument("--strategy", default="one-shot", help=f"{STRATEGIES} (default: one-shot)")
     evaluate.add_argument("--seed", type=int, default=0, help="draws the references (default: 0)")
     evaluate.add_argument("--limit", type=int, help="only the first cases of the split")
-    evaluate.add_argument("--json", type=Path, help="write every number here")
+    evaluate.add_argument("--tolerance", type=float, default=2.0, metavar="MM", help="of the surface Dice (default: 2)")
+    evaluate.add_argument("--json", type=Path, help="write every number here; an interrupted run goes on")
     evaluate.set_defaults(run=_evaluate)
 
     train = verbs.add_parser("train", help="train a network, or go on where a run stopped")
@@ -142,7 +144,11 @@ def _parser() -> argparse.ArgumentParser:
     public.add_argument("--output", type=Path, metavar="FILE", help="(default: beside it, NAME.safetensors)")
     public.set_defaults(run=_import_public)
 
-    for verb in (encode, segment, pool, bank, tune, evaluate):
+    reproduce = verbs.add_parser("reproduce", help="make a table or figure of the paper again, at our scale")
+    add_reproduce_arguments(reproduce)
+    reproduce.set_defaults(run=_reproduce)
+
+    for verb in (encode, segment, pool, bank, tune, evaluate, reproduce):
         verb.add_argument("--network", type=Path, metavar="FILE", help="a network file (default: the bundled one)")
         verb.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="(default: auto)")
     return parser
@@ -257,7 +263,7 @@ def _bank(options: argparse.Namespace) -> None:
     engine = Engine(options.network, options.device)
     output = options.output or (options.network or bundled_weights()).parent / bank_name(engine.network.hash)
     _must_be_folder(output.parent)
-    averages = {s.name: learned(engine, s, options.split, Bar("Bank")) for s in sets}
+    averages = {s.name: learned(engine, s, s.split(options.split), Bar("Bank")) for s in sets}
     presets = {name: average.preset(name) for name, average in averages.items()}
     MemoryBank(engine.network.hash, PREPROCESSING, presets).save(output)
     for name, preset in presets.items():
@@ -290,42 +296,38 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .engine import Engine
     from .engine.strategies import check_strategy
     from .evaluation.dataset import find_sets
-    from .evaluation.evaluate import evaluate
+    from .evaluation.evaluate import evaluate, run_of
+    from .evaluation.finished import Finished
+    from .evaluation.report import LEGEND, overall, table
 
     check_strategy(options.strategy)
+    if options.tolerance < 0:
+        raise IrisError("The tolerance of the surface Dice is a distance in mm; give 0 or more.")
     if options.json is not None:
         _must_be_folder(options.json.parent)
     sets = find_sets(options.data)
     engine = Engine(options.network, options.device)
+    beside = None if options.json is None else options.json.with_name(f"{options.json.name}.partial")
+    finished = Finished(beside, run_of(engine, options.split, options.strategy, options.seed, None, options.tolerance))
+    if len(finished):
+        print(f"Going on after {len(finished)} finished cases.")
     reports = []
     for labelled in sets:
         report = evaluate(
             engine, labelled, options.split, options.strategy, seed=options.seed, limit=options.limit,
-            show=Bar("Evaluate"),
+            tolerance_mm=options.tolerance, finished=finished, show=Bar("Evaluate"),
         )  # fmt: skip
         reports.append(report)
         print(
             f"{labelled.name}: Dice {report['mean_dice']:.3f} over {len(report['per_case'])} cases "
-            f"(copying the mask: {report['copy_dice']:.3f}), {report['seconds_per_target']:.2f} s a target"
+            f"(copying the mask: {report['copy_dice']:.3f}), {report['seconds_per_target']:.2f} s a target\n"
+            f"{table(report)}\n"
         )
-        for name, score in report["per_class"].items():
-            print(f"  {name}: {score:.3f} (copying: {report['copy_per_class'][name]:.3f})")
+    print(LEGEND)
     if options.json is not None:
-        whole = reports[0] if len(reports) == 1 else {"sets": {r["set"]: r for r in reports}, **_overall(reports)}
+        whole = reports[0] if len(reports) == 1 else {"sets": {r["set"]: r for r in reports}, **overall(reports)}
         write_whole(options.json, json.dumps(whole, indent=1).encode())
-
-
-def _overall(reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """The fields of a single report, over several sets."""
-    mean = sum(float(r["mean_dice"]) for r in reports) / len(reports)
-    seconds = sum(float(r["seconds_per_target"]) for r in reports) / len(reports)
-    merged = {
-        key: {f"{r['set']}/{name}": value for r in reports for name, value in r[key].items()}
-        for key in ("per_class", "per_case", "references")
-    }
-    first = reports[0]
-    same = {key: first[key] for key in ("split", "strategy", "seed", "network", "device")}
-    return {"mean_dice": mean, "seconds_per_target": seconds, **merged, **same}
+        finished.remove()
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -347,6 +349,16 @@ def _import_public(options: argparse.Namespace) -> None:
     print(f"sha256 of {options.checkpoint.name}: {file_hash(options.checkpoint)}")
     print(f"sha256 of {output.name}: {file_hash(output)}")
     print(f"Use it with --network {output}; it needs a GPU to be quick.")
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    from .evaluation.reproduce.request import Request, reproduce
+
+    request = Request(
+        options.data, options.output, options.network, options.device, options.limit, options.hours,
+        options.configuration, options.seed, bar=Bar,
+    )  # fmt: skip
+    reproduce(options.result, request)
 
 
 def _must_be_folder(folder: Path) -> None:

@@ -70,11 +70,42 @@ def test_the_public_checkpoint_becomes_a_network_file(public_checkpoint, tmp_pat
     assert all(h in done.stdout for h in hashes) and "13,443,301 parameters" in done.stdout
 
 
+def test_evaluate_goes_on_where_it_was_interrupted(folder, tmp_path):
+    command = ["evaluate", "--data", folder, "--json", tmp_path / "r.json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "IrisSegmentLib", *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    partial = tmp_path / "r.json.partial"
+    lines = 0
+    while process.poll() is None and lines < 2:  # what the run hangs on, and its first case
+        time.sleep(0.01)
+        lines = len(partial.read_text().splitlines()) if partial.exists() else 0
+    assert lines >= 2, process.communicate(timeout=30)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    if process.returncode == 130:  # it may have been quicker
+        assert not (tmp_path / "r.json").exists()
+        again = iris(*command)
+        assert again.returncode == 0 and "Going on after" in again.stdout
+    assert os.listdir(tmp_path) == ["r.json"]
+    assert len(json.loads((tmp_path / "r.json").read_text())["per_case"]) == 3
+
+
+def test_reproduce_makes_its_picture(samples, tiny_network, tmp_path):
+    done = iris(
+        "reproduce", "figure5", "--data", samples, "--output", tmp_path / "a" / "b", "--network", tiny_network,
+        "--limit", "2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(tmp_path / "a" / "b")) == ["figure5.html", "figure5.json", "figure5.png"]
+    assert "gross tumour volume" in done.stdout
+
+
 def test_help_is_quick_and_shows_the_way():
     started = time.monotonic()
     done = iris("--help")
     assert done.returncode == 0 and time.monotonic() - started < 2
-    for word in ("encode", "segment", "pool", "bank", "tune", "evaluate", "train", "examples:", ".seg.nrrd"):
+    for word in ("encode", "pool", "tune", "evaluate", "reproduce", "train", "import-public", "examples:", ".seg.nrrd"):
         assert word in done.stdout
 
 
@@ -95,6 +126,8 @@ def test_bad_input_is_one_sentence_and_changes_nothing(preset, folder, tmp_path)
         (["evaluate", "--data", folder, "--strategy", "magic"], "magic"),
         (["import-public", tmp_path / "broken.iris"], "broken.iris"),
         (["import-public", tmp_path / "absent.pth"], "absent.pth"),
+        (["evaluate", "--data", folder, "--tolerance", "-1"], "distance in mm"),
+        (["reproduce", "table1", "--data", tmp_path, "--output", tmp_path / "r"], "No labelled set"),
         (["train", "--data", tmp_path, "--output", tmp_path / "run"], "No labelled set"),
     ]
     for arguments, words in cases:

@@ -56,12 +56,13 @@ def test_imports_point_one_way():
         "engine": {"errors", "imaging", "network", "context"},
         "slicer": {"errors", "imaging", "network", "context", "engine", "__init__"},
         "training": {"errors", "imaging", "network", "context", "engine"},
-        "evaluation": {"errors", "imaging", "network", "context", "engine"},
+        "evaluation": {"errors", "imaging", "network", "context", "engine", "training"},
     }
     for package, others in allowed.items():
         for path in (LIBRARY / package).rglob("*.py"):
+            out = len(path.relative_to(LIBRARY).parts)  # as many dots lead out of the package
             for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.ImportFrom) and node.level == 2:
+                if isinstance(node, ast.ImportFrom) and node.level == out:
                     target = (node.module or "__init__").split(".")[0]
                     assert target in others, f"{path.relative_to(ROOT)} imports {target}"
 

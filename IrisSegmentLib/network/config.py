@@ -13,11 +13,14 @@ class NetworkConfig:
     :param stem_stride: 1, the first level keeps every voxel; 2, eight voxels become eight channels and nothing is
         lost, and no full-resolution feature map is ever made.
     :param stages: how many of the deepest decoder scales meet the task embedding (Eq. 5).
-    :param tokens: learned query tokens per scale, m of the paper; the foreground token joins them.
+    :param tokens: learned query tokens per scale, m of the paper; the foreground token joins them. With none, the
+        foreground token is all that is known of a class (an ablation).
+    :param foreground: whether there is a foreground token (Eq. 2); without it, the query tokens are all.
     :param attention_blocks: blocks of the task encoder and of the fusion at each scale.
     :param mask_fusion: ``"linear"``, Eq. 3 and 4 as the paper writes them, in their exact low-resolution form;
         ``"published"``, the authors' released form with norm, ReLU, a 3x3x3 convolution and a positional map.
-    :param finest: sub-voxels that the linear form keeps along each axis of a cell; wider cells average their mask.
+    :param finest: sub-voxels that the linear form keeps along each axis of a cell; wider cells average their mask. 1 is
+        a mask at the resolution of the features (an ablation).
     :param head: ``"place"``, per-class maps at stride 4 and 2; ``"dot"``, one dot product with the last feature map,
         as the authors released it.
     :param align_corners: how features are up-sampled.
@@ -44,6 +47,7 @@ class NetworkConfig:
     position: bool = False
     affinity: int = 0
     bank: int = 0
+    foreground: bool = True
 
     @property
     def published(self) -> bool:
@@ -56,11 +60,14 @@ class NetworkConfig:
     @classmethod
     def from_json(cls, values: dict[str, object]) -> NetworkConfig:
         """:raises ValueError: for fields that are not those of this version."""
-        if set(values) != set(cls.__dataclass_fields__):
+        fields = set(cls.__dataclass_fields__)
+        if not fields - ADDED <= set(values) <= fields:
             raise ValueError("not the fields of a network configuration of this version")
         lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**lists)  # type: ignore[arg-type]
 
+
+ADDED = {"foreground"}  # fields that the files of earlier versions lack; their default is what those networks are
 
 _LEAN = NetworkConfig(
     "",

@@ -18,7 +18,7 @@ from .task_encoder import TaskEncoder
 class TaskEmbeddings:
     """What a network keeps of K classes of a reference, seen in one window.
 
-    :param tokens: one per decoder scale, deep first, each (K, m + 1, C); the foreground token is the last.
+    :param tokens: one per decoder scale, deep first, each (K, m + 1, C); the foreground token, if any, is the last.
     :param keys: (N, E), one per stride-8 cell of the reference, or None without dense affinity.
     :param values: (K, N, 8), how much of each part of each of those cells the mask fills, or None. Negative: a cell
         that the class does not read, since it is of a reference that was not chosen for it.
@@ -62,7 +62,7 @@ class Iris(nn.Module):
         )
         if config.bank:
             for n, width in enumerate(c[::-1][: config.stages]):
-                self.register_buffer(f"bank_{n}", torch.zeros(config.bank, config.tokens + 1, width))
+                self.register_buffer(f"bank_{n}", torch.zeros(config.bank, config.tokens + config.foreground, width))
         self.affinity = Affinity(c[-2], c[-1], config.affinity) if config.affinity else None
         self.decoder = Decoder(config)
 

@@ -91,31 +91,42 @@ class TaskBlock(nn.Module):
 
 
 class TaskEncoder(nn.Module):
-    """One decoder scale: (features, masks) to tokens (B, K, m + 1, C); the foreground token is the last."""
+    """One decoder scale: (features, masks) to tokens (B, K, m + 1, C); the foreground token is the last.
+
+    Two ablations leave one kind out: no foreground token, tokens (B, K, m, C); no query tokens, then nothing looks at
+    the cells and the foreground token is all, (B, K, 1, C).
+    """
 
     def __init__(self, config: NetworkConfig, width: int, stride: int) -> None:
         super().__init__()
         self.align_corners = config.align_corners
-        self.queries = nn.Parameter(torch.empty(config.tokens, width))
-        nn.init.xavier_uniform_(self.queries)
         published = config.mask_fusion == "published"
-        self.fusion: nn.Module = (
-            PublishedMaskFusion(width, stride) if published else LinearMaskFusion(width, stride, config.finest)
-        )
-        self.norm_foreground = nn.LayerNorm(width)
-        # The linear form leaves its cells unscaled and norms them; the published one norms its tokens twice instead.
-        self.norm_fused = nn.Identity() if published else nn.LayerNorm(width)
-        self.norm_queries = nn.LayerNorm(width) if published else nn.Identity()
+        self.queries: nn.Parameter | None = None
+        if config.tokens:
+            self.queries = nn.Parameter(torch.empty(config.tokens, width))
+            nn.init.xavier_uniform_(self.queries)
+            self.fusion: nn.Module = (
+                PublishedMaskFusion(width, stride) if published else LinearMaskFusion(width, stride, config.finest)
+            )
+            # The linear form leaves its cells unscaled and norms them; the published one norms its tokens twice.
+            self.norm_fused = nn.Identity() if published else nn.LayerNorm(width)
+            self.norm_queries = nn.LayerNorm(width) if published else nn.Identity()
+        self.norm_foreground = nn.LayerNorm(width) if config.foreground else None
         self.norm_combined = nn.LayerNorm(width) if published else nn.Identity()
-        self.blocks = nn.ModuleList(TaskBlock(width) for _ in range(config.attention_blocks))
+        self.blocks = nn.ModuleList(TaskBlock(width) for _ in range(config.attention_blocks if config.tokens else 0))
         self.norm_out = nn.LayerNorm(width)
 
     def forward(self, features: Tensor, masks: Tensor) -> Tensor:
         b, k = masks.shape[:2]
-        foreground = self.norm_foreground(pooled_foreground(features, masks, self.align_corners))
-        queries = self.norm_queries(self.queries).to(foreground.dtype).expand(b, k, -1, -1)
-        tokens = self.norm_combined(torch.cat([queries, foreground[:, :, None]], 2)).flatten(0, 1)
-        fused = self.norm_fused(self.fusion(features, masks)).flatten(0, 1)
-        for block in self.blocks:
-            tokens = block(tokens, fused)
+        parts = []
+        if self.norm_foreground is not None:
+            parts.append(self.norm_foreground(pooled_foreground(features, masks, self.align_corners))[:, :, None])
+        if self.queries is not None:
+            dtype = parts[0].dtype if parts else features.dtype
+            parts.insert(0, self.norm_queries(self.queries).to(dtype).expand(b, k, -1, -1))
+        tokens = self.norm_combined(torch.cat(parts, 2)).flatten(0, 1)
+        if self.queries is not None:
+            fused = self.norm_fused(self.fusion(features, masks)).flatten(0, 1)
+            for block in self.blocks:
+                tokens = block(tokens, fused)
         return self.norm_out(tokens).unflatten(0, (b, k))

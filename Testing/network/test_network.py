@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from IrisSegmentLib.context.ensemble import joined
 from IrisSegmentLib.errors import IrisError
-from IrisSegmentLib.network import CONFIGS, NetworkConfig, TaskEmbeddings, build, load_network, save_network
+from IrisSegmentLib.network import CONFIGS, Iris, NetworkConfig, TaskEmbeddings, build, load_network, save_network
 from IrisSegmentLib.network.blocks import norm_act, shuffle, unshuffle
 from IrisSegmentLib.network.task_encoder import LinearMaskFusion, pooled_foreground
 
@@ -118,6 +120,34 @@ def test_weights_come_back_and_know_their_hash(tiny, tmp_path):
     assert a.hash == b.hash and len(a.hash) == 64 and a.config == CONFIGS["tiny"]
     for x, y in zip(a.state_dict().values(), tiny.state_dict().values(), strict=True):
         assert torch.allclose(x, y, atol=1e-2, rtol=1e-3)
+
+
+def test_files_of_before_a_switch_was_added_are_still_read(tiny):
+    values = tiny.config.to_json()
+    del values["foreground"]
+    assert NetworkConfig.from_json(values) == tiny.config
+    del values["head"]
+    with pytest.raises(ValueError, match="fields"):
+        NetworkConfig.from_json(values)
+
+
+@pytest.mark.parametrize(
+    ("switch", "tokens"), [({"foreground": False}, 10), ({"tokens": 0}, 1), ({"finest": 1}, 11), ({"affinity": 0}, 11)]
+)
+def test_each_part_can_be_switched_off(switch, tokens):
+    """An ablated network answers, learns with all that it has left, and has lost the part."""
+    network = Iris(replace(CONFIGS["tiny"], **switch)).train()
+    image, masks = torch.randn(1, 1, 32, 32, 32), (torch.rand(2, 32, 32, 32) > 0.8).float()
+    embeddings = network.encode(image, masks)
+    assert [t.shape[:2] for t in embeddings.tokens] == [(2, tokens)] * 2
+    network.segment(image, embeddings).square().mean().backward()
+    names = {n for n, _ in network.named_parameters()}
+    assert [n for n, p in network.named_parameters() if p.grad is None] == []
+    gone = {"foreground": "norm_foreground", "tokens": ".0.queries", "affinity": "affinity."}
+    for field, part in gone.items():
+        assert any(part in n for n in names) != (field in switch)
+    finest = network.task_encoders[0].fusion.mask.weight.shape[1] if "tokens" not in switch else 0
+    assert finest == {"finest": 1, "tokens": 0}.get(next(iter(switch)), 8**3)
 
 
 def test_files_that_are_no_networks_are_refused(tmp_path, tiny):

@@ -1,0 +1,158 @@
+"""What labels for every class and training for each set would give: a supervised U-Net, trained with the same pieces.
+
+monai's residual U-Net with about as many parameters as `small`. It sees the same windows as Iris: whole scans and
+closer looks of 64 cells, the same changes of intensity, the same turns and bends, the same loss and schedule. No flips:
+it must learn left from right. At test time it looks twice, as the engine does.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.networks.nets.unet import UNet
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from ...context.preset import write_whole
+from ...engine.engine import MARGIN
+from ...imaging.intensity import Intensity
+from ...imaging.volume import Volume
+from ...imaging.window import Window
+from ...network import Precision
+from ...training.augmentation import vary
+from ...training.cases import Case, read_cases
+from ...training.episodes import COARSE, bounds
+from ...training.losses import global_norm_clip, schedule, segmentation_loss
+from ...training.views import LARGEST, Placement, grid_shape, sample, sampling_grid
+from ..dataset import LabelledSet
+from .request import Show
+
+CHANNELS = (32, 48, 96, 192, 224)
+VIEWS = 4  # a step, as in an episode
+RATE, WARMUP = 1.5e-3, 50
+
+
+def unet(classes: int) -> UNet:
+    """7.0 million parameters; windows (B, 1, D, H, W), multiples of 16, to logits (B, K, D, H, W)."""
+    return UNet(3, 1, classes, CHANNELS, (2,) * (len(CHANNELS) - 1), num_res_units=2)
+
+
+class Supervised:
+    """
+    :param path: where the weights are kept; a network that is there with the same hours and seed is not trained again.
+    """
+
+    def __init__(self, labelled: LabelledSet, path: Path, hours: float, seed: int, show: Show) -> None:
+        self.labels = sorted(labelled.classes)
+        self.names = [labelled.classes[v] for v in self.labels]
+        torch.manual_seed(seed)
+        self.network = unet(len(self.labels))
+        asked = {"set": labelled.name, "hours": hours, "seed": seed}
+        kept = _kept_steps(path, asked)
+        self.steps = self._train(labelled, hours, seed, show) if kept is None else kept
+        if kept is None:
+            words = {"asked": json.dumps(asked), "steps": str(self.steps)}
+            write_whole(path, save({k: v.contiguous() for k, v in self.network.state_dict().items()}, words))
+        else:
+            self.network.load_state_dict(load_file(path))
+        self.network.eval()
+
+    def segment(self, image: Volume) -> NDArray[np.uint8]:
+        """Labels (I, J, K) on the target's own voxels: 0, or 1 + the place of the class in `names`."""
+        window = Window.whole_scan(image, LARGEST)
+        intensity = Intensity.of(window.orientation.to_canonical(image.array))
+        logits = self._look(window, image, intensity)
+        box = window.box_of(logits.amax(0) > 0, MARGIN)
+        if box is not None:
+            closer = Window.over(image, box, LARGEST)
+            logits = (window.seen_from(closer, logits) + self._look(closer, image, intensity)) / 2
+            window = closer
+        return window.paste(logits)
+
+    def _look(self, window: Window, image: Volume, intensity: Intensity) -> Tensor:
+        with torch.inference_mode(), _precision().autocast():
+            return self.network(window.sample_image(image, intensity))[0].float()
+
+    def _train(self, labelled: LabelledSet, hours: float, seed: int, show: Show) -> int:
+        """By the clock, with an averaged copy of the weights at the end; gives the number of steps."""
+        cases = read_cases(labelled.folder.parent, "train", [labelled.folder.name])[labelled.folder.name]
+        random = np.random.default_rng(seed)
+        parameters: list[Tensor] = list(self.network.parameters())
+        average = [p.detach().clone() for p in parameters]
+        optimizer = torch.optim.AdamW(parameters, lr=RATE, betas=(0.9, 0.99), weight_decay=0.02)
+        self.network.train()
+        started, step, progress = time.monotonic(), 0, 0.0
+        while progress < 1:
+            show(progress, f"U-Net for {labelled.name}")
+            for group in optimizer.param_groups:
+                group["lr"] = RATE * schedule(progress, step, WARMUP)
+            images, masks, drawn = batch(cases, self.labels, random)
+            with _precision().autocast():
+                logits = self.network(images)
+            # A structure that nobody drew in a case may be there all the same: it teaches nothing.
+            losses = [segmentation_loss(logits[n : n + 1, d], masks[n : n + 1, d]) for n, d in enumerate(drawn)]
+            loss = torch.stack(losses).mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if np.isfinite(global_norm_clip(parameters, 1.0)):
+                optimizer.step()
+            step += 1
+            with torch.no_grad():
+                torch._foreach_lerp_(average, parameters, 1 - min(0.999, (1 + step) / (10 + step)))
+            progress = (time.monotonic() - started) / (hours * 3600)
+        with torch.no_grad():
+            for p, a in zip(parameters, average, strict=True):
+                p.copy_(a)
+        show(1.0, f"U-Net for {labelled.name}")
+        return step
+
+
+def batch(
+    cases: list[Case], labels: list[int], random: np.random.Generator
+) -> tuple[Tensor, Tensor, list[list[int]]]:
+    """Views (B, 1, D, H, W) of random cases, masks (B, K, D, H, W), and the places of the classes each case shows."""
+    shown = [c for c in cases if c.boxes]
+    chosen = [shown[i] for i in random.integers(len(shown), size=VIEWS)]
+    coarse = random.random() < COARSE
+    placements = [_place(c, coarse, random) for c in chosen]
+    shape, steps = grid_shape([p.extent for p in placements], int(random.choice([48, 64, 64])))
+    images, masks = [], []
+    for case, placement, step in zip(chosen, placements, steps, strict=True):
+        assert case.image is not None, "a set without images was let in"
+        grid = sampling_grid(placement, step, shape, np.array(case.labels.shape), case.spacing, random)
+        raised = case.image.float()[None] - case.background
+        images.append(vary(sample(raised, grid, step, case.spacing) + case.background, random))
+        every = torch.stack([case.labels == v for v in labels]).float()
+        masks.append(sample(every, grid, step, case.spacing))
+    drawn = [[n for n, v in enumerate(labels) if v in c.boxes] for c in chosen]
+    return torch.stack(images), torch.stack(masks), drawn
+
+
+def _place(case: Case, coarse: bool, random: np.random.Generator) -> Placement:
+    """A look at the whole scan, or closer around everything that was drawn; as `training.episodes` places its views."""
+    if coarse:
+        low, high, margin = np.zeros(3), np.array(case.labels.shape) * case.spacing, random.uniform(0.8, 1.1)
+    else:
+        low, high = (b * case.spacing for b in bounds((case.labels > 0)[None]))
+        margin = random.uniform(1.1, 1.8)
+    extent = np.maximum((high - low) * margin, 4 * case.spacing)
+    return Placement((low + high) / 2 - case.spacing / 2 + random.uniform(-0.12, 0.12, 3) * extent, extent)
+
+
+def _precision() -> Precision:
+    return Precision.of(torch.device("cpu"))
+
+
+def _kept_steps(path: Path, asked: dict[str, object]) -> int | None:
+    """How many steps the kept network was trained for, or None when there is none of this kind."""
+    if not path.exists():
+        return None
+    with safe_open(path, "pt") as file:
+        words = file.metadata()
+    return int(words["steps"]) if json.loads(words["asked"]) == asked else None
