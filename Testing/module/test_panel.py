@@ -123,7 +123,7 @@ def test_mark_one_segment_all_keep_the_preset_and_use_it_tomorrow(panel, tmp_pat
         segment(panel)
     assert set(results()) == {"Patient B", "Patient C"}, panel.ui.statusLabel.text
     assert watch.longest_ms < DEAF_MS
-    panel.parent.resize(430, 830)
+    panel.parent.resize(430, 900)
     SlicerRuntime.processEvents(0.05)
     SlicerRuntime.screenshot(panel.parent, os.environ.get("IRIS_SCREENSHOT", tmp_path / "panel.png"))
     assert "2 of 2" in panel.ui.statusLabel.text
