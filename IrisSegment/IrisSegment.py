@@ -696,7 +696,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
 
     def switchReference(self, preset, number, enabled):
         """Switch one reference of a preset off or on; the changed preset takes its place in `presets`."""
-        self.presets[self.rowOf(preset)] = preset.switched(number, enabled)
+        self.presets[self.rowOf(preset)] = preset.with_enabled(number, enabled)
 
     def volumeNameOf(self, reference):
         """The volume that a reference was learned from in this run; empty for a loaded preset, which holds no names."""

@@ -16,10 +16,13 @@ from . import __version__
 from .errors import IrisError
 from .training.arguments import add_train_arguments
 
+STRATEGIES = "one-shot, ensemble, memory-bank, object-retrieval, image-retrieval or tuning"
 EXAMPLES = """\
 examples:
   irissegment encode --image a.nii.gz --segmentation a.seg.nrrd --output hippocampus.iris
   irissegment segment --preset hippocampus.iris --image b.nii.gz c.nii.gz --output results/
+  irissegment pool --data sets/hippocampus --output hippocampus.irispool
+  irissegment segment --pool hippocampus.irispool --strategy object-retrieval --image b.nii.gz --output b.seg.nrrd
   irissegment evaluate --data sets/hippocampus --split test --strategy one-shot --json report.json
 
 Images and segmentations are NIfTI, NRRD or MetaImage files; .seg.nrrd keeps names, colors and terminology.
@@ -76,8 +79,18 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("--output", type=Path, required=True, metavar="PRESET", help="the preset file, NAME.iris")
     encode.set_defaults(run=_encode)
 
-    segment = verbs.add_parser("segment", help="segment scans with a preset")
-    segment.add_argument("--preset", type=Path, required=True, help="a preset, made by `encode` or in Slicer")
+    segment = verbs.add_parser("segment", help="segment scans with a preset, or with a pool of references")
+    source = segment.add_mutually_exclusive_group(required=True)
+    source.add_argument("--preset", type=Path, help="a preset, made by `encode`, by `tune` or in Slicer")
+    source.add_argument("--pool", type=Path, help="a pool of references, made by `pool`")
+    source.add_argument("--bank", type=Path, help="a memory bank of classes that were seen before, made by `bank`")
+    segment.add_argument(
+        "--strategy",
+        help=f"{STRATEGIES} (default: what the source is for)",
+    )  # fmt: skip
+    segment.add_argument("--segment", nargs="+", metavar="NAME", help="of a pool or bank, only these (default: all)")
+    segment.add_argument("--references", type=int, metavar="N", help="of a pool, how many per segment (default: 3)")
+    segment.add_argument("--seed", type=int, default=0, help="of a pool, draws what is drawn at random (default: 0)")
     segment.add_argument("--image", type=Path, nargs="+", required=True, help="the scans")
     segment.add_argument(
         "--output", type=Path, required=True, metavar="FILE|DIR",
@@ -85,10 +98,36 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     segment.set_defaults(run=_segment)
 
+    pool = verbs.add_parser("pool", help="encode many references once, into a pool or to one that is there")
+    pool.add_argument(
+        "--data", type=Path, required=True,
+        help="a folder with a dataset.json, or one of NAME_image.EXT and NAME_label.EXT (or NAME.seg.nrrd)",
+    )  # fmt: skip
+    pool.add_argument("--split", default="train", help="which cases of a dataset.json (default: train)")
+    pool.add_argument("--output", type=Path, required=True, metavar="POOL", help="the pool file, NAME.irispool")
+    pool.set_defaults(run=_pool)
+
+    bank = verbs.add_parser("bank", help="average the classes of labelled sets, to segment them with no reference")
+    bank.add_argument("--data", type=Path, required=True, help="a folder with a dataset.json, or a folder of such")
+    bank.add_argument("--split", default="train", help="which cases (default: train)")
+    bank.add_argument(
+        "--output", type=Path, metavar="BANK",
+        help="the bank's file, NAME.irisbank (default: beside the network, named by the network's hash)",
+    )  # fmt: skip
+    bank.set_defaults(run=_bank)
+
+    tune = verbs.add_parser("tune", help="tune a preset to segmented scans; kept only if scans held back gain by it")
+    tune.add_argument("--preset", type=Path, required=True, help="the preset")
+    tune.add_argument("--image", type=Path, nargs="+", required=True, help="two scans or more")
+    tune.add_argument("--segmentation", type=Path, nargs="+", required=True, help="their segmentations, in that order")
+    tune.add_argument("--steps", type=int, default=60, help="at most (default: 60)")
+    tune.add_argument("--output", type=Path, required=True, metavar="PRESET", help="the tuned preset, NAME.iris")
+    tune.set_defaults(run=_tune)
+
     evaluate = verbs.add_parser("evaluate", help="measure Dice over a labelled set")
     evaluate.add_argument("--data", type=Path, required=True, help="a folder with a dataset.json, or a folder of such")
     evaluate.add_argument("--split", default="test", help="which cases are targets: train, val or test (default: test)")
-    evaluate.add_argument("--strategy", default="one-shot", help="one-shot or ensemble (default: one-shot)")
+    evaluate.add_argument("--strategy", default="one-shot", help=f"{STRATEGIES} (default: one-shot)")
     evaluate.add_argument("--seed", type=int, default=0, help="draws the references (default: 0)")
     evaluate.add_argument("--limit", type=int, help="only the first cases of the split")
     evaluate.add_argument("--json", type=Path, help="write every number here")
@@ -103,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     public.add_argument("--output", type=Path, metavar="FILE", help="(default: beside it, NAME.safetensors)")
     public.set_defaults(run=_import_public)
 
-    for verb in (encode, segment, evaluate):
+    for verb in (encode, segment, pool, bank, tune, evaluate):
         verb.add_argument("--network", type=Path, metavar="FILE", help="a network file (default: the bundled one)")
         verb.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="(default: auto)")
     return parser
@@ -131,8 +170,11 @@ def _encode(options: argparse.Namespace) -> None:
 
 
 def _segment(options: argparse.Namespace) -> None:
+    from .context.bank import MemoryBank
+    from .context.pool import Pool
     from .context.preset import Preset
     from .engine import Engine, Progress
+    from .engine.strategies import check_strategy
     from .imaging.files import EXTENSIONS, read_volume, stem_of, write_segmentation
 
     single = options.output.name.lower().endswith(EXTENSIONS)
@@ -145,13 +187,26 @@ def _segment(options: argparse.Namespace) -> None:
     outputs = [options.output if single else options.output / f"{stem_of(path)}.seg.nrrd" for path in options.image]
     if len(set(outputs)) < len(outputs):
         raise IrisError("Two of the scans have the same name, so one result would replace the other; rename one.")
-    preset = Preset.load(options.preset)
+    if options.strategy:
+        check_strategy(options.strategy)
+    source: Preset | Pool | MemoryBank
+    if options.preset:
+        source, usual = Preset.load(options.preset), "ensemble"
+    elif options.pool:
+        source, usual = Pool.load(options.pool), "object-retrieval"
+    else:
+        source, usual = MemoryBank.load(options.bank), "memory-bank"
+    share = 0.5 if options.pool else 0.0  # of a target's time
     engine = Engine(options.network, options.device)
-    engine.check(preset)
+    engine.check(source)
     bar, count = Bar("Segment"), len(outputs)
     for n, (path, output) in enumerate(zip(options.image, outputs, strict=True)):
-        progress = Progress(partial(_show_part, bar, n, count))
-        result = engine.segment(read_volume(path), preset, progress=progress)
+        progress, image = Progress(partial(_show_part, bar, n, count)), read_volume(path)
+        preset = engine.choose(
+            source, options.strategy or usual, image=image, segments=options.segment, count=options.references,
+            seed=options.seed, progress=progress.part(0.0, share),
+        )  # fmt: skip
+        result = engine.segment(image, preset, progress=progress.part(share, 1.0))
         if not single:
             options.output.mkdir(exist_ok=True)
         write_segmentation(result.segmentation, output)
@@ -165,14 +220,79 @@ def _show_part(bar: Bar, number: int, count: int, fraction: float, text: str) ->
     bar((number + fraction) / count, text)
 
 
+def _pool(options: argparse.Namespace) -> None:
+    from .context.pool import Pool
+    from .engine import Engine, Progress
+    from .evaluation.dataset import LabelledSet, pairs_in
+    from .imaging.window import PREPROCESSING
+
+    _must_be_folder(options.output.parent)
+    if (options.data / "dataset.json").is_file():
+        labelled = LabelledSet.read(options.data)
+        readers = labelled.pairs(options.split)
+    else:
+        readers = pairs_in(options.data)
+    engine = Engine(options.network, options.device)
+    pool = Pool.load(options.output) if options.output.exists() else Pool(engine.network.hash, PREPROCESSING)
+    engine.check(pool)
+    before, bar = len(pool), Bar("Pool")
+    try:
+        for n, (image, segmentation) in enumerate(readers):
+            engine.add(pool, image(), segmentation(), progress=Progress(partial(_show_part, bar, n, len(readers))))
+    finally:  # what was encoded is kept when the person stops it, and the next call goes on from there
+        if len(pool) > before:
+            pool.save(options.output)
+    print(f"{options.output}: {len(pool)} references, {len(pool) - before} of them new; {', '.join(pool.segments)}")
+
+
+def _bank(options: argparse.Namespace) -> None:
+    from .context.bank import MemoryBank, bank_name
+    from .engine import Engine
+    from .evaluation.dataset import find_sets
+    from .evaluation.strategies import learned
+    from .imaging.window import PREPROCESSING
+    from .network import bundled_weights
+
+    sets = find_sets(options.data)
+    engine = Engine(options.network, options.device)
+    output = options.output or (options.network or bundled_weights()).parent / bank_name(engine.network.hash)
+    _must_be_folder(output.parent)
+    averages = {s.name: learned(engine, s, options.split, Bar("Bank")) for s in sets}
+    presets = {name: average.preset(name) for name, average in averages.items()}
+    MemoryBank(engine.network.hash, PREPROCESSING, presets).save(output)
+    for name, preset in presets.items():
+        print(f"{output}: {name}: {', '.join(s.name for s in preset.segments)}")
+
+
+def _tune(options: argparse.Namespace) -> None:
+    from .context.preset import Preset
+    from .engine import Engine, Progress
+    from .imaging.files import read_segmentation, read_volume
+
+    _must_be_folder(options.output.parent)
+    if len(options.image) != len(options.segmentation):
+        raise IrisError(
+            f"There are {len(options.image)} scans but {len(options.segmentation)} segmentations; give one for each."
+        )
+    preset = Preset.load(options.preset)
+    pairs = [
+        (read_volume(image), read_segmentation(segmentation))
+        for image, segmentation in zip(options.image, options.segmentation, strict=True)
+    ]
+    engine = Engine(options.network, options.device)
+    tuned, outcome = engine.tune(preset, pairs, steps=options.steps, progress=Progress(Bar("Tune")))
+    tuned.save(options.output)
+    print(f"{options.output}: {outcome.words}")
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     from .context.preset import write_whole
     from .engine import Engine
+    from .engine.strategies import check_strategy
     from .evaluation.dataset import find_sets
-    from .evaluation.evaluate import STRATEGIES, evaluate
+    from .evaluation.evaluate import evaluate
 
-    if options.strategy not in STRATEGIES:
-        raise IrisError(f"There is no strategy '{options.strategy}'; choose one of {', '.join(STRATEGIES)}.")
+    check_strategy(options.strategy)
     if options.json is not None:
         _must_be_folder(options.json.parent)
     sets = find_sets(options.data)

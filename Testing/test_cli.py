@@ -74,7 +74,8 @@ def test_help_is_quick_and_shows_the_way():
     started = time.monotonic()
     done = iris("--help")
     assert done.returncode == 0 and time.monotonic() - started < 2
-    for word in ("encode", "segment", "evaluate", "train", "import-public", "examples:", ".seg.nrrd"):
+    verbs = ("encode", "segment", "pool", "bank", "tune", "evaluate", "train", "import-public")
+    for word in (*verbs, "examples:", ".seg.nrrd"):
         assert word in done.stdout
 
 

@@ -10,8 +10,8 @@ import json
 import math
 import os
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,27 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """What a preset's tokens were tuned on.
+
+    :param references: scans learned from; steps: of the optimizer.
+    :param before, after: Dice of such scans while they were held back from learning, 0..1.
+    """
+
+    references: int
+    steps: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
 class Preset:
     """
     :param segments: name, color and terminology of each class.
     :param references: at least one.
     :param network: hash of the network that made it; another network refuses it.
     :param spacing: of the first reference, in mm.
+    :param tuning: the latest that it went through, if any.
 
     Example::
 
@@ -70,22 +85,27 @@ class Preset:
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     notes: str = ""
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    tuning: Tuning | None = None
 
     def embeddings(self, level: str) -> TaskEmbeddings:
         """The task embeddings of one level, averaged and joined over the references that are switched on.
 
         :raises IrisError: when every reference is switched off.
         """
-        return joined([r.levels[level] for r in self._enabled()])
+        return joined([r.levels[level] for r in self.enabled()])
 
     @property
     def extent(self) -> tuple[float, float, float]:
         """Mean size of the closer look at the references, in mm along R, A, S."""
-        extents = [r.extent for r in self._enabled()]
+        extents = [r.extent for r in self.enabled()]
         return tuple(sum(axis) / len(extents) for axis in zip(*extents, strict=True))
 
-    def _enabled(self) -> list[Reference]:
-        enabled = [r for r in self.references if r.enabled]
+    def enabled(self) -> tuple[Reference, ...]:
+        """The references that are switched on.
+
+        :raises IrisError: when every reference is switched off.
+        """
+        enabled = tuple(r for r in self.references if r.enabled)
         if not enabled:
             raise IrisError(f"All references of the preset '{self.name}' are switched off; switch one on.")
         return enabled
@@ -101,11 +121,11 @@ class Preset:
             raise IrisError(f"'{other.name}' has other segments than '{self.name}'; choose the same segments.")
         return replace(self, references=self.references + other.references)
 
-    def switched(self, number: int, enabled: bool) -> Preset:
-        """This preset with one of its references switched off or on."""
-        references = list(self.references)
-        references[number] = replace(references[number], enabled=enabled)
-        return replace(self, references=tuple(references))
+    def with_enabled(self, number: int, enabled: bool) -> Preset:
+        """This preset with one reference switched on or off, by its place in ``references``."""
+        changed = list(self.references)
+        changed[number] = replace(changed[number], enabled=enabled)
+        return replace(self, references=tuple(changed))
 
     def save(self, path: str | Path) -> None:
         """Write the file beside and rename it, so that it appears whole or not at all.
@@ -128,8 +148,8 @@ class Preset:
         return cls.from_bytes(path.read_bytes(), path.name)
 
     def to_bytes(self) -> bytes:
-        tensors = {k: v for n, r in enumerate(self.references) for k, v in _tensors(n, r).items()}
-        return save(tensors, {"iris-preset": json.dumps(self._words())})
+        tensors = {k: v for n, r in enumerate(self.references) for k, v in tensors_of(str(n), r).items()}
+        return save(tensors, {"iris-preset": json.dumps(self.words())})
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> Preset:
@@ -145,11 +165,12 @@ class Preset:
         if schema != SCHEMA:
             raise IrisError(f"'{name}' was saved by another version of IrisSegment (format {schema}); update this one.")
         try:
-            return cls._from_words(words, load(data))
+            return cls.from_words(words, load(data))
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise IrisError(f"'{name}' is damaged: its words and numbers do not fit together.") from error
 
-    def _words(self) -> dict[str, Any]:
+    def words(self) -> dict[str, Any]:
+        """Everything but the numbers of the network, for JSON."""
         return {
             "schema": SCHEMA,
             "name": self.name,
@@ -159,20 +180,19 @@ class Preset:
             "spacing": list(self.spacing),
             "notes": self.notes,
             "created": self.created,
-            "segments": [{"name": s.name, "color": list(s.color), "terminology": s.terminology} for s in self.segments],
+            "tuning": None if self.tuning is None else asdict(self.tuning),
+            "segments": [segment_out(s) for s in self.segments],
             "references": [{"enabled": r.enabled, "extent": list(r.extent)} for r in self.references],
         }
 
     @classmethod
-    def _from_words(cls, words: dict[str, Any], tensors: dict[str, Tensor]) -> Preset:
-        segments = tuple(
-            Segment(_text(s["name"]), _numbers(s["color"], 3), _text(s["terminology"]), 0, n + 1)
-            for n, s in enumerate(words["segments"])
-        )
+    def from_words(cls, words: dict[str, Any], tensors: Mapping[str, Tensor]) -> Preset:
+        """:raises ValueError: when they are not what a preset's words and numbers are (also KeyError, TypeError)."""
+        segments = tuple(segment_in(s, n + 1) for n, s in enumerate(words["segments"]))
         references = tuple(
             Reference(
-                {level: _embeddings(tensors, f"{n}.{level}", len(segments)) for level in LEVELS},
-                _numbers(r["extent"], 3),
+                levels_of(tensors, str(n), len(segments)),
+                numbers(r["extent"], 3),
                 bool(r["enabled"]),
             )
             for n, r in enumerate(words["references"])
@@ -180,9 +200,36 @@ class Preset:
         if not segments or not references or len(segments) > 255:
             raise ValueError("no segments or no references")
         return cls(
-            _text(words["name"]), segments, references, _text(words["network"]), int(words["preprocessing"]),
-            _text(words["modality"]), _numbers(words["spacing"], 3), _text(words["notes"]), _text(words["created"]),
+            text(words["name"]), segments, references, text(words["network"]), int(words["preprocessing"]),
+            text(words["modality"]), numbers(words["spacing"], 3), text(words["notes"]), text(words["created"]),
+            _tuning(words.get("tuning")),
         )  # fmt: skip
+
+
+def mixed(
+    parts: Sequence[tuple[Reference, Sequence[str]]], names: Sequence[str], counts: Sequence[Sequence[bool]]
+) -> Reference:
+    """One reference in place of several that show different classes.
+
+    :param parts: references, each with the names of its classes, in the order of its embeddings.
+    :param names: the classes wanted.
+    :param counts: per reference, for which of ``names`` it counts; it must show them.
+    """
+    levels = {
+        level: joined([_picked(r.levels[level], shown, names) for r, shown in parts], counts).half() for level in LEVELS
+    }
+    extents = [reference.extent for reference, _ in parts]
+    return Reference(levels, numbers([sum(axis) / len(parts) for axis in zip(*extents, strict=True)], 3))
+
+
+def _picked(embeddings: TaskEmbeddings, shown: Sequence[str], names: Sequence[str]) -> TaskEmbeddings:
+    """Of the classes shown, those named, in that order; zeros for those that are not shown."""
+
+    def picked(tensor: Tensor) -> Tensor:
+        return torch.stack([tensor[shown.index(n)] if n in shown else torch.zeros_like(tensor[0]) for n in names])
+
+    values = None if embeddings.values is None else picked(embeddings.values)
+    return TaskEmbeddings(tuple(picked(t) for t in embeddings.tokens), embeddings.keys, values)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -200,18 +247,27 @@ def write_whole(path: Path, data: bytes) -> None:
         beside.unlink(missing_ok=True)
 
 
-def _tensors(number: int, reference: Reference) -> dict[str, Tensor]:
+def tensors_of(prefix: str, reference: Reference) -> dict[str, Tensor]:
+    """A reference's numbers as they are stored, float16, by names that begin with ``prefix``."""
     found = {}
     for level, embeddings in reference.levels.items():
         for n, tokens in enumerate(embeddings.tokens):
-            found[f"{number}.{level}.tokens.{n}"] = tokens
+            found[f"{prefix}.{level}.tokens.{n}"] = tokens
         if embeddings.keys is not None and embeddings.values is not None:
-            found[f"{number}.{level}.keys"] = embeddings.keys
-            found[f"{number}.{level}.values"] = embeddings.values
+            found[f"{prefix}.{level}.keys"] = embeddings.keys
+            found[f"{prefix}.{level}.values"] = embeddings.values
     return {k: v.detach().half().contiguous().cpu() for k, v in found.items()}
 
 
-def _embeddings(tensors: dict[str, Tensor], prefix: str, classes: int) -> TaskEmbeddings:
+def levels_of(tensors: Mapping[str, Tensor], prefix: str, classes: int) -> dict[str, TaskEmbeddings]:
+    """What `tensors_of` stored.
+
+    :raises ValueError: when it is not that, for so many classes.
+    """
+    return {level: _embeddings(tensors, f"{prefix}.{level}", classes) for level in LEVELS}
+
+
+def _embeddings(tensors: Mapping[str, Tensor], prefix: str, classes: int) -> TaskEmbeddings:
     tokens: list[Tensor] = []
     while (key := f"{prefix}.tokens.{len(tokens)}") in tensors:
         tokens.append(tensors[key])
@@ -226,15 +282,34 @@ def _embeddings(tensors: dict[str, Tensor], prefix: str, classes: int) -> TaskEm
     return TaskEmbeddings(tuple(tokens), keys, values)
 
 
-def _text(value: object) -> str:
+def _tuning(words: dict[str, Any] | None) -> Tuning | None:
+    if words is None:  # not tuned, or saved before there was tuning
+        return None
+    before, after = numbers([words["before"], words["after"]], 2)
+    return Tuning(int(words["references"]), int(words["steps"]), before, after)
+
+
+def segment_out(segment: Segment) -> dict[str, Any]:
+    """A segment's words, for JSON."""
+    return {"name": segment.name, "color": list(segment.color), "terminology": segment.terminology}
+
+
+def segment_in(words: dict[str, Any], label: int) -> Segment:
+    """:raises ValueError: for words that `segment_out` does not give (also KeyError, TypeError)."""
+    return Segment(text(words["name"]), numbers(words["color"], 3), text(words["terminology"]), 0, label)
+
+
+def text(value: object) -> str:
+    """:raises ValueError: for what is not a text of sensible length."""
     if not isinstance(value, str) or len(value) > 10_000:
         raise ValueError("not a text of sensible length")
     return value
 
 
-def _numbers(values: object, count: int) -> tuple[float, float, float]:
+def numbers(values: object, count: int) -> Any:
+    """:raises ValueError: for what is not so many finite numbers."""
     if not isinstance(values, list) or len(values) != count:
         raise ValueError("not the right count of numbers")
     if not all(math.isfinite(float(v)) for v in values):
         raise ValueError("not finite")
-    return tuple(float(v) for v in values)  # type: ignore[return-value]
+    return tuple(float(v) for v in values)

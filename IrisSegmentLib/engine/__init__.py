@@ -2,5 +2,6 @@
 
 from .engine import Engine, Result
 from .progress import Cancelled, Progress
+from .strategies import STRATEGIES
 
-__all__ = ["Cancelled", "Engine", "Progress", "Result"]
+__all__ = ["STRATEGIES", "Cancelled", "Engine", "Progress", "Result"]

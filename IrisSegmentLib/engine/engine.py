@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ..context import tuning
+from ..context.bank import MemoryBank
 from ..context.cache import EmbeddingCache, content_hash
-from ..context.preset import Preset, Reference
+from ..context.ensemble import joined
+from ..context.pool import Pool
+from ..context.preset import Preset, Reference, Tuning
+from ..context.retrieval import class_vectors, scan_vector
 from ..errors import IrisError
 from ..imaging.intensity import Intensity
 from ..imaging.volume import Segment, Segmentation, Volume, same_grid
@@ -20,6 +27,7 @@ from ..network import Precision, TaskEmbeddings, load_network
 from .device import choose_device
 from .inputs import Inputs
 from .progress import Progress
+from .strategies import choose
 
 MARGIN = 1.3  # how much wider than the object the closer look is
 LEAST = 0.8  # the closer look is no smaller than this share of the reference's: a timid first answer would shrink it
@@ -122,12 +130,140 @@ class Engine:
             segmentation, confidence(logits), segmentation.volumes_ml(), time.perf_counter() - started
         )
 
-    def check(self, preset: Preset) -> None:
-        """:raises IrisError: when the preset was made by another network or another preprocessing."""
-        if preset.network != self.network.hash or preset.preprocessing != PREPROCESSING:
+    def choose(
+        self,
+        source: Preset | Pool | MemoryBank,
+        strategy: str,
+        *,
+        image: Volume | None = None,
+        segments: Sequence[str] | None = None,
+        count: int | None = None,
+        seed: int | str = 0,
+        progress: Progress | None = None,
+    ) -> Preset:
+        """The preset to segment a target with, by one of `STRATEGIES`.
+
+        :param source: a preset for ``one-shot`` (its first reference), ``ensemble`` (all) and ``tuning`` (as it was
+            tuned); a pool for ``one-shot`` and ``ensemble`` (random references) and the two retrievals; a bank for
+            ``memory-bank``.
+        :param image: the target; only the retrievals look at it.
+        :param segments: the classes wanted of a pool or bank, by name; default: all.
+        :param count: references of a pool per class; default: what `STRATEGIES` says.
+        :param seed: of what is drawn at random.
+        :raises IrisError: for an unknown strategy, one that the source does not serve, a source that was made by
+            another network, or a pool that has too little.
+        :raises Cancelled: when the progress was cancelled.
+        """
+        self.check(source)
+        return choose(self, source, strategy, image, segments, count, seed, progress or Progress())
+
+    def add(
+        self, pool: Pool, image: Volume, segmentation: Segmentation, *, progress: Progress | None = None
+    ) -> str:
+        """Encode a reference into a pool, unless it is there already; returns its content hash.
+
+        :raises IrisError: as `encode`, and for a pool that was made by another network.
+        :raises Cancelled: when the progress was cancelled.
+        """
+        self.check(pool)
+        content = content_hash(image, segmentation, self.network.hash, PREPROCESSING)
+        if content not in pool:
+            preset = self.encode(image, segmentation, name=image.name, progress=progress)
+            pool.add(content, preset, self.class_vectors(image, segmentation), self.scan_vector(image))
+        return content
+
+    def class_vectors(self, image: Volume, segmentation: Segmentation) -> NDArray[np.float16]:
+        """What each segment looks like to the network, for object retrieval: (K, D), of length one.
+
+        In the whole scan: a closer look would follow the size of the segmentation, and that of a first answer is often
+        off; a scan then found itself among 14 a quarter of the time instead of three quarters.
+        """
+        window = self.inputs.whole_scan(image)
+        masks = self.inputs.masks(window, segmentation).to(self.device)
+        return class_vectors(self._scan_features(image), masks, self.network.config.align_corners)
+
+    def scan_vector(self, image: Volume) -> NDArray[np.float16]:
+        """What a whole scan looks like to the network, for image retrieval: (D,), of length one."""
+        return scan_vector(self._scan_features(image))
+
+    def _scan_features(self, image: Volume) -> list[Tensor]:
+        """Of the whole scan, at the scales that meet the task embedding."""
+        scales = self._features(self.inputs.whole_scan(image), image, self.inputs.intensity(image))
+        return scales[-self.network.config.stages :]
+
+    def tune(
+        self,
+        preset: Preset,
+        references: Sequence[tuple[Volume, Segmentation]],
+        *,
+        steps: int = 60,
+        progress: Progress | None = None,
+    ) -> tuple[Preset, tuning.Outcome]:
+        """Tune a preset's tokens to scans whose segmentation is known; the network stays as it is.
+
+        :param references: at least two besides the one that the preset was made from. A scan that is among the
+            preset's own references is looked at without them.
+        :param steps: at most; how many are best is found out on the way.
+        :return: the preset, tuned if scans that were held back gained, else unchanged; and how it went.
+        :raises IrisError: for too few steps or references, or one that lacks a segment of the preset.
+        :raises Cancelled: when the progress was cancelled.
+        """
+        progress = progress or Progress()
+        self.check(preset)
+        if steps < tuning.EVERY:
+            raise IrisError(f"Tuning takes {tuning.EVERY} steps or more, not {steps}.")
+        self.network.requires_grad_(False)  # a gradient is wanted for the tokens only
+        scans = []
+        for n, (image, segmentation) in enumerate(references):
+            part = progress.part(0.2 * n / len(references), 0.2 * (n + 1) / len(references))
+            scan = self._scan(preset, image, segmentation, part)
+            scans += [] if scan is None else [scan]
+        if len(scans) < 2:
             raise IrisError(
-                f"The preset '{preset.name}' was made by another network than the one in use; "
-                "encode its reference again, or choose the network that made it."
+                f"Tuning '{preset.name}' needs at least two segmented scans besides the one that it was made from."
+            )
+        outcome = tuning.tuned(self.network, self.precision, scans, steps, progress.part(0.2, 1.0).report)
+        progress.report(1.0, f"{preset.name} is {'unchanged' if outcome.shift is None else 'tuned'}")
+        if outcome.shift is None:
+            return preset, outcome
+        words = Tuning(len(scans), outcome.steps, outcome.before, outcome.after)
+        moved = tuple(_moved(r, outcome.shift) if r.enabled else r for r in preset.references)
+        return replace(preset, references=moved, tuning=words), outcome
+
+    def _scan(
+        self, preset: Preset, image: Volume, segmentation: Segmentation, progress: Progress
+    ) -> tuning.Scan | None:
+        """A reference as tuning wants it, or None when the preset knows nothing but this scan."""
+        names = [s.name for s in segmentation.segments]
+        missing = [s.name for s in preset.segments if s.name not in names]
+        if missing:
+            raise IrisError(f"'{segmentation.name}' has no segment '{missing[0]}', which '{preset.name}' has.")
+        segmentation = segmentation.only([names.index(s.name) for s in preset.segments])
+        (own,) = self.encode(image, segmentation, name=preset.name, progress=progress).references
+        others = [r for r in preset.enabled() if not _same_scan(r, own)]
+        if not others:
+            return None
+        intensity = self.inputs.intensity(image)
+        box = box_of_segments(segmentation, MARGIN)
+        assert box is not None, "an empty reference was let in"
+        windows = {"coarse": self.inputs.whole_scan(image), "fine": self.inputs.over(image, box)}
+        return {
+            level: tuning.View(
+                self._features(window, image, intensity),
+                self.inputs.masks(window, segmentation)[None].to(self.device),
+                self._here(joined([r.levels[level] for r in others])),
+            )
+            for level, window in windows.items()
+        }
+
+    def check(self, made: Preset | Pool | MemoryBank) -> None:
+        """:raises IrisError: when a preset, pool or bank was made by another network or another preprocessing."""
+        if made.network != self.network.hash or made.preprocessing != PREPROCESSING:
+            kind = "pool" if isinstance(made, Pool) else "memory bank"
+            what = f"preset '{made.name}'" if isinstance(made, Preset) else kind
+            raise IrisError(
+                f"The {what} was made by another network than the one in use; "
+                "encode its references again, or choose the network that made it."
             )
 
     def _encode(
@@ -136,22 +272,24 @@ class Engine:
         masks = self.inputs.masks(window, segmentation)
         with torch.inference_mode(), self.precision.autocast():
             kept = self.network.encode(self._sampled(window, image, intensity), masks.to(self.device))
-        # Kept as they are stored, so that a preset gives the same voxels before and after it was saved.
-        return TaskEmbeddings(
-            tuple(t.half().cpu() for t in kept.tokens),
-            None if kept.keys is None else kept.keys.half().cpu(),
-            None if kept.values is None else kept.values.half().cpu(),
-        )
+        return kept.half()  # as they are stored, so that a preset gives the same voxels before and after it was saved
 
     def _segment(self, window: Window, image: Volume, embeddings: TaskEmbeddings, intensity: Intensity) -> Tensor:
-        here = TaskEmbeddings(
+        with torch.inference_mode(), self.precision.autocast():
+            logits = self.network.segment(self._sampled(window, image, intensity), self._here(embeddings))
+        return self.inputs.back(logits.float().cpu())
+
+    def _here(self, embeddings: TaskEmbeddings) -> TaskEmbeddings:
+        return TaskEmbeddings(
             tuple(t.to(self.device) for t in embeddings.tokens),
             None if embeddings.keys is None else embeddings.keys.to(self.device),
             None if embeddings.values is None else embeddings.values.to(self.device),
         )
-        with torch.inference_mode(), self.precision.autocast():
-            logits = self.network.segment(self._sampled(window, image, intensity), here)
-        return self.inputs.back(logits.float().cpu())
+
+    def _features(self, window: Window, image: Volume, intensity: Intensity) -> list[Tensor]:
+        with torch.no_grad(), self.precision.autocast():
+            features: list[Tensor] = self.network.encoder(self._sampled(window, image, intensity))
+        return features
 
     def _sampled(self, window: Window, image: Volume, intensity: Intensity) -> Tensor:
         return self.inputs.image(window, image, intensity).to(self.device)
@@ -163,6 +301,30 @@ def confidence(logits: Tensor) -> tuple[float, ...]:
     hard = (soft > 0.5).float()
     both = 2 * (soft * hard).sum(1) / (soft.sum(1) + hard.sum(1)).clamp_min(1e-6)
     return tuple(float(c) if h > 0 else 0.0 for c, h in zip(both, hard.sum(1), strict=True))
+
+
+def _same_scan(a: Reference, b: Reference) -> bool:
+    """Whether two references are of one scan: what the network keeps of its cells, or of the task, is the same."""
+    ours, theirs = a.levels["coarse"], b.levels["coarse"]
+    pairs = [(ours.keys, theirs.keys)] if ours.keys is not None else list(zip(ours.tokens, theirs.tokens, strict=True))
+    return all(
+        x is not None and y is not None and x.shape == y.shape and torch.allclose(x.float(), y.float(), atol=1e-2)
+        for x, y in pairs
+    )
+
+
+def _moved(reference: Reference, shift: tuning.Shift) -> Reference:
+    levels = {
+        level: replace(
+            kept, tokens=tuple((t + s.cpu()).half() for t, s in zip(kept.tokens, shift[level], strict=True))
+        )
+        for level, kept in reference.levels.items()
+    }
+    return replace(reference, levels=levels)
+
+
+def _intensity(image: Volume) -> Intensity:
+    return Intensity.of(Window.whole_scan(image).orientation.to_canonical(image.array))
 
 
 def _check_reference(image: Volume, segmentation: Segmentation) -> None:

@@ -28,6 +28,10 @@ class Progress:
         """Ask the work to stop at its next step; safe from any thread."""
         self._cancelled = True
 
+    def part(self, low: float, high: float) -> Progress:
+        """For a part of the work, from ``low`` to ``high`` of the whole; cancelled with the whole."""
+        return Progress(lambda fraction, text: self.report(low + (high - low) * fraction, text))
+
     def report(self, fraction: float, text: str) -> None:
         """
         :raises Cancelled: when `cancel` was called.

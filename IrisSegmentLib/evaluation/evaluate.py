@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ..context.preset import Preset
 from ..engine import Engine
-from ..errors import IrisError
+from ..engine.strategies import check_strategy
 from ..imaging.volume import Segmentation
 from .baseline import copied_labels
 from .dataset import LabelledSet
 from .metrics import dice
-
-STRATEGIES = {"one-shot": 1, "ensemble": 3}  # references per target
+from .strategies import chooser, drawn, full_references
 
 Report = dict[str, Any]
 
@@ -35,40 +31,33 @@ def evaluate(
     """Dice of every case of a split.
 
     Each target has its own fixed random references, drawn by ``seed`` and its name from the train cases that show
-    every class that the target might show (or, where no case shows all, the most). The target's label is used for
-    scoring only. ``copy_dice`` is the reference's mask copied over after aligning the two scans' boxes.
+    every class that the target might show (or, where no case shows all, the most); how the other strategies choose,
+    `chooser` says. The target's label is used for scoring only. ``copy_dice`` is the mask of the target's one random
+    reference, copied over after aligning the two scans' boxes.
 
     :param limit: only the first cases.
     :return: ``mean_dice`` (mean over classes of the mean over cases), ``per_class``, ``per_case``, ``references``,
         ``seconds_per_target`` and what they hang on, ready for JSON.
     :raises IrisError: for an unknown strategy, or a set without what is needed.
     """
-    if strategy not in STRATEGIES:
-        raise IrisError(f"There is no strategy '{strategy}'; choose one of {', '.join(STRATEGIES)}.")
+    check_strategy(strategy)
     cases = labelled.split(split)[:limit]
+    choose = chooser(engine, labelled, strategy, seed, show)
     candidates = full_references(labelled)
-
-    @lru_cache(maxsize=256)
-    def encoded(case: str) -> Preset:
-        return engine.encode(labelled.image(case), labelled.label(case), name=labelled.name)
-
     per_case: dict[str, dict[str, float]] = {}
     copied: dict[str, dict[str, float]] = {}
     references: dict[str, list[str]] = {}
     seconds = []
     for n, case in enumerate(cases):
         show(n / len(cases), f"{labelled.name}: {case}")
-        chosen = random.Random(f"{seed} {case}").sample(candidates, min(STRATEGIES[strategy], len(candidates)))
-        references[case] = chosen
-        preset = encoded(chosen[0])
-        for other in chosen[1:]:
-            preset = preset.with_reference(encoded(other))
         image, truth = labelled.image(case), labelled.label(case)
+        preset, references[case] = choose(case, image)
         result = engine.segment(image, preset)
         seconds.append(result.seconds)
+        (alone,) = drawn(candidates, f"{seed} {case}", 1)
         names = [s.name for s in preset.segments]
         per_case[case] = _scores(result.segmentation.layers[0], names, truth)
-        copied[case] = _scores(copied_labels(labelled.label(chosen[0]), image), names, truth)
+        copied[case] = _scores(copied_labels(labelled.label(alone), image), names, truth)
     show(1.0, labelled.name)
     return {
         "set": labelled.name,
@@ -85,13 +74,6 @@ def evaluate(
         "network": engine.network.hash,
         "device": str(engine.device),
     }
-
-
-def full_references(labelled: LabelledSet) -> list[str]:
-    """The train cases that show the most classes, all of them where any does."""
-    shown = {case: len(labelled.label(case).segments) for case in labelled.split("train")}
-    most = max(shown.values())
-    return [case for case, count in shown.items() if count == most]
 
 
 def per_class(per_case: dict[str, dict[str, float]]) -> dict[str, float]:

@@ -45,8 +45,16 @@ class Affinity(nn.Module):
         """The reference's masks on the target's cells at stride 4: (B, K, 2d, 2h, 2w) in 0..1.
 
         :param queries: the target's keys (B, M, E), cells of ``size`` (d, h, w); keys (B, N, E); values (B, K, N, 8).
+            Where a class's values are negative, the cell is none of its own: it reads the others only.
         """
         weights = (self.log_sharpness.exp() * queries @ keys.transpose(1, 2)).softmax(-1)
         b, k, n, parts = values.shape
-        carried = weights @ values.permute(0, 2, 1, 3).reshape(b, n, k * parts)
+        read = values[..., :1] >= 0
+        if bool(read.all()):
+            carried = weights @ values.permute(0, 2, 1, 3).reshape(b, n, k * parts)
+        else:
+            # A softmax over some of the cells is the softmax over all of them, divided by the share of those.
+            columns = torch.cat([values.clamp_min(0), read.to(values.dtype)], -1)
+            sums = (weights @ columns.permute(0, 2, 1, 3).reshape(b, n, k * (parts + 1))).unflatten(-1, (k, parts + 1))
+            carried = (sums[..., :-1] / sums[..., -1:].clamp_min(torch.finfo(torch.float32).tiny)).flatten(2)
         return shuffle(uncells(carried, size), 2)

@@ -20,7 +20,8 @@ class TaskEmbeddings:
 
     :param tokens: one per decoder scale, deep first, each (K, m + 1, C); the foreground token is the last.
     :param keys: (N, E), one per stride-8 cell of the reference, or None without dense affinity.
-    :param values: (K, N, 8), how much of each part of each of those cells the mask fills, or None.
+    :param values: (K, N, 8), how much of each part of each of those cells the mask fills, or None. Negative: a cell
+        that the class does not read, since it is of a reference that was not chosen for it.
     """
 
     tokens: tuple[Tensor, ...]
@@ -29,6 +30,14 @@ class TaskEmbeddings:
 
     def __len__(self) -> int:
         return len(self.tokens[0])
+
+    def half(self) -> TaskEmbeddings:
+        """In the numbers, and in the memory, that files hold."""
+        return TaskEmbeddings(
+            tuple(t.half().cpu() for t in self.tokens),
+            None if self.keys is None else self.keys.half().cpu(),
+            None if self.values is None else self.values.half().cpu(),
+        )
 
 
 class Iris(nn.Module):

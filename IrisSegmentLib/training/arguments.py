@@ -11,6 +11,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of labelled sets, each with a dataset.json")
     parser.add_argument("--output", type=Path, required=True, help="checkpoints; an earlier run there goes on")
     parser.add_argument("--hours", type=float, default=2.0, help="length of the whole run, resumed parts counted")
+    parser.add_argument("--steps", type=int, help="length of the whole run in steps instead: exactly repeatable")
     parser.add_argument("--network", default="small", help="configuration (default: small)")
     parser.add_argument("--sets", nargs="+", help="train on these sets only (default: all)")
     parser.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")

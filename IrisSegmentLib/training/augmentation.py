@@ -39,5 +39,6 @@ def vary(image: Tensor, random: np.random.Generator) -> Tensor:
         low = F.interpolate(image[None], size=coarse, mode="trilinear")
         image = F.interpolate(low, size=image.shape[1:], mode="trilinear")[0]
     if random.random() < 0.3:
-        image = image + torch.randn_like(image) * random.uniform(0.02, 0.2)
+        noise = torch.from_numpy(random.standard_normal(image.shape, dtype=np.float32))
+        image = image + noise * random.uniform(0.02, 0.2)
     return image

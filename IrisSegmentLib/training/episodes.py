@@ -37,7 +37,7 @@ class Episode:
 
 
 class Episodes:
-    """An endless, seeded stream of episodes.
+    """Numbered episodes: one number always gives the same one, so that a run can stop and go on exactly.
 
     :param cases: by set, the training split.
     :param views: views per episode.
@@ -46,24 +46,23 @@ class Episodes:
     def __init__(self, cases: dict[str, list[Case]], seed: int, views: int = 4) -> None:
         self._cases = cases
         self._views = views
-        self._random = np.random.default_rng(seed)
+        self._seed = seed
         self._sources = [s for s in MIXTURE if s in cases or s == SELF]
         weights = np.array([MIXTURE[s] for s in self._sources])
         self._weights = weights / weights.sum()
 
-    def __iter__(self) -> Episodes:
-        return self
-
-    def __next__(self) -> Episode:
+    def draw(self, number: int) -> Episode:
+        """The episode of a number."""
+        random = np.random.default_rng((self._seed, number))
         while True:
-            source = str(self._random.choice(self._sources, p=self._weights))
-            episode = self._grown() if source == SELF else self._real(source)
+            source = str(random.choice(self._sources, p=self._weights))
+            episode = self._grown(random) if source == SELF else self._real(source, random)
             if episode is not None:
                 return episode
 
-    def _real(self, source: str) -> Episode | None:
+    def _real(self, source: str, random: np.random.Generator) -> Episode | None:
         """Views of different patients of one set, for a few of its classes."""
-        random, cases = self._random, self._cases[source]
+        cases = self._cases[source]
         first = cases[random.integers(len(cases))]
         present = sorted(first.boxes)
         if not present:
@@ -75,21 +74,23 @@ class Episodes:
         if len(chosen) < 2:
             return None
         masks = [torch.stack([c.labels == k for k in classes]) for c in chosen]
-        return self._views_of(chosen, masks, source)
+        return self._views_of(chosen, masks, source, random)
 
-    def _grown(self) -> Episode | None:
+    def _grown(self, random: np.random.Generator) -> Episode | None:
         """Views of one scan with a mask that was grown in it: a task without anyone's labels."""
-        random = self._random
         scanned = [s for s in self._sources if s != SELF and self._cases[s][0].image is not None]
         cases = self._cases[scanned[random.integers(len(scanned))]]
         case = cases[random.integers(len(cases))]
         mask = grown_mask(case.image, random)  # type: ignore[arg-type]
-        return None if mask is None else self._views_of([case] * self._views, [mask[None]] * self._views, SELF)
+        if mask is None:
+            return None
+        return self._views_of([case] * self._views, [mask[None]] * self._views, SELF, random)
 
-    def _views_of(self, cases: list[Case], masks: list[Tensor], source: str) -> Episode | None:
-        random = self._random
+    def _views_of(
+        self, cases: list[Case], masks: list[Tensor], source: str, random: np.random.Generator
+    ) -> Episode | None:
         coarse = random.random() < COARSE
-        placements = [self._place(c, m, coarse) for c, m in zip(cases, masks, strict=True)]
+        placements = [self._place(c, m, coarse, random) for c, m in zip(cases, masks, strict=True)]
         shape, steps = grid_shape([p.extent for p in placements], int(random.choice([48, 64, 64])))
         painter = Painter(random)
         images, seen = [], []
@@ -114,8 +115,7 @@ class Episodes:
         filled = both[1].sum((2, 3, 4)).amin(0) > 2  # a class that a view cannot see cannot be learned from it
         return Episode(both[0], both[1][:, filled], source) if bool(filled.any()) else None
 
-    def _place(self, case: Case, masks: Tensor, coarse: bool) -> Placement:
-        random = self._random
+    def _place(self, case: Case, masks: Tensor, coarse: bool, random: np.random.Generator) -> Placement:
         size = np.array(case.labels.shape) * case.spacing
         if coarse:
             low, high, margin = np.zeros(3), size, random.uniform(0.8, 1.1)

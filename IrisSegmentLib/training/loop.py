@@ -12,15 +12,17 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..network import Iris, Precision, build, save_network
 from .cases import Case, read_cases
 from .episodes import SELF, Episode, Episodes, bounds
 from .losses import carried_loss, global_norm_clip, hard_dice, schedule, segmentation_loss
+from .processes import join_processes
 from .views import Placement, grid_shape, sample, sampling_grid
 
 CHECKPOINT_SECONDS = 600
@@ -31,45 +33,94 @@ def run(arguments: argparse.Namespace) -> None:
     Trainer(arguments).train()
 
 
+class Lesson(nn.Module):
+    """The loss of one episode as a module, which is what several processes can share the gradients of."""
+
+    def __init__(self, network: Iris, precision: Precision) -> None:
+        super().__init__()
+        self.network, self.precision = network, precision
+
+    def forward(self, images: Tensor, masks: Tensor, shift: int) -> Tensor:
+        with self.precision.autocast():
+            return episode_loss(self.network, images, masks, shift)
+
+
 class Trainer:
+    """
+    :param arguments: of `add_train_arguments`.
+
+    With several processes (`join_processes`) each takes its own episode of every step, and gradients are averaged.
+    """
+
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
         self.output: Path = arguments.output
         self.output.mkdir(parents=True, exist_ok=True)
         _keep_freed_memory()
-        torch.manual_seed(arguments.seed)
+        self.fabric = join_processes()
+        self.precision = Precision.of(self.fabric.device)
         self.network = build(arguments.network, arguments.seed).train()
         self.average = build(arguments.network, arguments.seed)
-        self.optimizer = torch.optim.AdamW(
-            _groups(self.network), lr=arguments.rate, betas=(0.9, 0.99), weight_decay=0.02, fused=True
-        )
-        self.precision = Precision.of(torch.device("cpu"))
         self.step, self.seconds = 0, 0.0
         self._stopping = False
-        self._resume()
+        state = self._last_state()
+        if state is not None:
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.step, self.seconds = state["step"], state["seconds"]
+        for network in (self.network, self.average):
+            self.precision.prepare(network)
+        optimizer = torch.optim.AdamW(
+            _groups(self.network), lr=arguments.rate, betas=(0.9, 0.99), weight_decay=0.02, fused=True
+        )
+        if state is not None:
+            optimizer.load_state_dict(state["optimizer"])
+            _lay_out_like_parameters(optimizer)
+        self.lesson, self.optimizer = self.fabric.setup(Lesson(self.network, self.precision), optimizer)
+        self.average.to(self.fabric.device)
 
     def train(self) -> None:
-        sets = self.arguments.sets
+        sets, alone = self.arguments.sets, self.fabric.world_size == 1
         cases = read_cases(self.arguments.data, "train", sets)
-        validation = read_cases(self.arguments.data, "val", sets)
-        episodes = Episodes(cases, seed=self.arguments.seed * 1_000_003 + self.step)
+        validation = read_cases(self.arguments.data, "val", sets) if self.fabric.is_global_zero else {}
+        episodes = Episodes(cases, self.arguments.seed)
         started, saved, shown = time.monotonic() - self.seconds, time.monotonic(), time.monotonic()
-        limit = self.arguments.hours * 3600
         losses: list[float] = []
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._stop)  # stop politely: the checkpoint is written first
-        print(f"{sum(map(len, cases.values()))} cases, {self.precision.name}, from step {self.step}", flush=True)
-        while self.seconds < limit and not self._stopping:
-            losses.append(self._learn(next(episodes), self.seconds / limit))
+        self.fabric.print(
+            f"{sum(map(len, cases.values()))} cases, {self.precision.name}, {self.fabric.world_size} process"
+            f"{'' if alone else 'es'}, from step {self.step}", flush=True,
+        )  # fmt: skip
+        while not self._stopping and self._progress() < 1:
+            number = self.step * self.fabric.world_size + self.fabric.global_rank
+            losses.append(self._learn(episodes.draw(number), self._progress()))
             self.seconds = time.monotonic() - started
+            if not alone:
+                self._agree()
             if time.monotonic() - shown > 30:
-                rate = f"{np.mean(losses[-200:]):.3f}"
-                print(f"step {self.step} hours {self.seconds / 3600:.2f} loss {rate}", flush=True)
+                loss, done = np.mean(losses[-200:]), self._progress()
+                left = f"{self.seconds * (1 - done) / max(done, 1e-9) / 3600:.2f} h left"
+                hours = f"hours {self.seconds / 3600:.2f}"
+                self.fabric.print(f"step {self.step} {hours} loss {loss:.3f} {done:.0%} {left}", flush=True)
                 shown = time.monotonic()
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 self._save(validation, losses)
                 saved = time.monotonic()
         self._save(validation, losses)
+
+    def _progress(self) -> float:
+        """How much of the run is done, 0..1."""
+        if self.arguments.steps is not None:
+            return min(1.0, self.step / self.arguments.steps)
+        return min(1.0, self.seconds / (self.arguments.hours * 3600))
+
+    def _agree(self) -> None:
+        """All processes go by the first one's clock, and stop when any is told to."""
+        mine = torch.tensor([self.seconds if self.fabric.is_global_zero else 0.0, float(self._stopping)])
+        agreed = self.fabric.all_reduce(mine.to(self.fabric.device), reduce_op="sum")
+        assert isinstance(agreed, Tensor)
+        self.seconds, self._stopping = float(agreed[0]), float(agreed[1]) > 0
 
     def _stop(self, *_: object) -> None:
         self._stopping = True
@@ -78,10 +129,10 @@ class Trainer:
         rate = self.arguments.rate * schedule(progress, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with self.precision.autocast():
-            loss = episode_loss(self.network, episode, 1 + self.step % (len(episode.images) - 1))
+        images, masks = (t.to(self.fabric.device) for t in (episode.images, episode.masks))
+        loss: Tensor = self.lesson(images, masks, 1 + self.step % (len(images) - 1))
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        self.fabric.backward(loss)
         if math.isfinite(global_norm_clip(list(self.network.parameters()), 1.0)):
             self.optimizer.step()
         self.step += 1
@@ -91,6 +142,11 @@ class Trainer:
         return float(loss.detach())
 
     def _save(self, validation: dict[str, list[Case]], losses: list[float]) -> None:
+        if self.fabric.is_global_zero:
+            self._write(validation, losses)
+        self.fabric.barrier()
+
+    def _write(self, validation: dict[str, list[Case]], losses: list[float]) -> None:
         state = {
             "network": self.network.state_dict(), "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(), "step": self.step, "seconds": self.seconds,
@@ -108,26 +164,24 @@ class Trainer:
             log.write(json.dumps(line) + "\n")
         print(json.dumps(line), flush=True)
 
-    def _resume(self) -> None:
+    def _last_state(self) -> dict[str, Any] | None:
         path = self.output / "checkpoint.pt"
-        if path.exists():
-            state = torch.load(path, weights_only=True)
-            self.network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.seconds = state["step"], state["seconds"]
+        return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
 
 
-def episode_loss(network: Iris, episode: Episode, shift: int) -> Tensor:
-    """Each view is segmented with the task of the view ``shift`` places before it."""
-    features = network.encoder(episode.images)
-    tokens, keys, values = network.embed(features, episode.masks)
+def episode_loss(network: Iris, images: Tensor, masks: Tensor, shift: int) -> Tensor:
+    """Each view is segmented with the task of the view ``shift`` places before it.
+
+    :param images: (B, 1, D, H, W); masks: (B, K, D, H, W) in 0..1.
+    """
+    features = network.encoder(images)
+    tokens, keys, values = network.embed(features, masks)
     tokens = [t.roll(shift, 0) for t in tokens]
     carried = None
     if keys is not None and values is not None:
         carried = network.carry(features, keys.roll(shift, 0), values.roll(shift, 0))
-    loss = segmentation_loss(network.decoder(features, tokens, carried), episode.masks)
-    return loss if carried is None else loss + 0.3 * carried_loss(carried, episode.masks)
+    loss = segmentation_loss(network.decoder(features, tokens, carried), masks)
+    return loss if carried is None else loss + 0.3 * carried_loss(carried, masks)
 
 
 @torch.no_grad()
@@ -164,6 +218,14 @@ def _plain_views(cases: list[Case], classes: list[int], coarse: bool) -> Episode
         seen.append(sample(mask.float(), grid, step, case.spacing))
         images.append(sample(case.image.float()[None] - case.background, grid, step, case.spacing) + case.background)  # type: ignore[union-attr]
     return Episode(torch.stack(images), torch.stack(seen), SELF)
+
+
+def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """A fused optimizer walks its averages in the memory order of the parameters."""
+    for parameter, kept in optimizer.state.items():
+        for name, value in kept.items():
+            if value.shape == parameter.shape:
+                kept[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _keep_freed_memory() -> None:

@@ -19,7 +19,8 @@ class Painter:
     def paint(self, labels: Tensor) -> Tensor:
         """An image (1, D, H, W), z-scored."""
         means = self._means + torch.from_numpy(self._random.normal(0, 0.1, 1024).astype(np.float32))
-        image = means[labels.long().clamp(0, 1023)] + torch.randn(labels.shape) * self._spread
+        noise = torch.from_numpy(self._random.standard_normal(labels.shape, dtype=np.float32))
+        image = means[labels.long().clamp(0, 1023)] + noise * self._spread
         image = F.avg_pool3d(image[None, None], 3, stride=1, padding=1, count_include_pad=False)[0]
         return (image - image.mean()) / image.std().clamp_min(1e-3)
 

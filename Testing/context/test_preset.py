@@ -2,6 +2,7 @@ import contextlib
 import json
 import os
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
@@ -53,12 +54,16 @@ def test_the_ensemble_averages_tokens_and_joins_keys():
 
 def test_a_reference_can_be_switched_off_and_the_last_one_cannot_be_missed():
     both = preset().with_reference(preset(seed=5))
-    off = both.switched(1, False)
-    assert torch.equal(off.embeddings("fine").keys, preset().embeddings("fine").keys)
-    assert off.extent == (40.0, 50.0, 60.0)
+    far = replace(both, references=(both.references[0], replace(both.references[1], extent=(1.0, 1.0, 1.0))))
+    off = far.with_enabled(1, False)
+    for level in ("coarse", "fine"):
+        ours, never = off.embeddings(level), preset().embeddings(level)
+        assert all(torch.equal(a, b) for a, b in zip(ours.tokens, never.tokens, strict=True))
+        assert torch.equal(ours.keys, never.keys) and torch.equal(ours.values, never.values)
+    assert off.extent == (40.0, 50.0, 60.0) and far.extent != off.extent
+    assert off.with_enabled(1, True) == far
     with pytest.raises(IrisError, match="switched off"):
-        off.switched(0, False).embeddings("fine")
-    assert off.switched(1, True).embeddings("fine").keys.shape == (12, 5)
+        off.with_enabled(0, False).embeddings("fine")
 
 
 def test_references_of_other_networks_or_segments_do_not_join():

@@ -29,8 +29,8 @@ def test_a_plain_view_is_what_the_window_sees(small_set):
 def test_episodes_hold_what_they_promise(small_set):
     episodes = Episodes(read_cases(small_set, "train"), seed=3)
     sources = set()
-    for _ in range(25):
-        episode = next(episodes)
+    for number in range(25):
+        episode = episodes.draw(number)
         sources.add(episode.source)
         views, classes = episode.masks.shape[:2]
         assert episode.images.shape == (views, 1, *episode.masks.shape[2:]) and views >= 2
@@ -41,15 +41,15 @@ def test_episodes_hold_what_they_promise(small_set):
     assert sources == {"hippocampus", "self"}
 
 
-def test_episodes_of_one_seed_are_the_same(small_set):
+def test_a_number_always_gives_the_same_episode(small_set):
     cases = read_cases(small_set, "train")
     a, b = Episodes(cases, seed=7), Episodes(cases, seed=7)
-    for _ in range(5):
-        torch.manual_seed(0)
-        first = next(a)
-        torch.manual_seed(0)
-        second = next(b)
-        assert torch.equal(first.images, second.images) and torch.equal(first.masks, second.masks)
+    later = [a.draw(number) for number in (4, 3)]
+    for number, one in zip((4, 3), later, strict=True):
+        torch.manual_seed(number)
+        other = b.draw(number)
+        assert torch.equal(one.images, other.images) and torch.equal(one.masks, other.masks)
+    assert not torch.equal(Episodes(cases, seed=8).draw(3).images, later[1].images)
 
 
 def test_grown_masks_are_regions_of_like_gray():

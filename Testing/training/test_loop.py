@@ -1,21 +1,26 @@
 import argparse
 import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from IrisSegmentLib.network import build, load_network
 from IrisSegmentLib.training.arguments import add_train_arguments
-from IrisSegmentLib.training.episodes import Episode
+from IrisSegmentLib.training.cases import read_cases
+from IrisSegmentLib.training.episodes import Episodes
 from IrisSegmentLib.training.loop import Trainer, episode_loss
 from IrisSegmentLib.training.losses import hard_dice, schedule, segmentation_loss, soft_dice
 
 
-def arguments(data, output, hours=0.003):
+def arguments(data, output, hours=0.003, *more):
     parser = argparse.ArgumentParser()
     add_train_arguments(parser)
-    return parser.parse_args(["--data", str(data), "--output", str(output), "--hours", str(hours), "--network", "tiny"])
+    plain = ["--data", str(data), "--output", str(output), "--hours", str(hours), "--network", "tiny", *more]
+    return parser.parse_args(plain)
 
 
 def test_a_run_learns_saves_and_goes_on(small_set, tmp_path):
@@ -39,8 +44,8 @@ def test_a_task_is_learned_from_another_view_and_not_from_ones_own():
     images = torch.randn(2, 1, 32, 32, 32)
     masks = torch.zeros(2, 1, 32, 32, 32)
     masks[0, :, :16], masks[1, :, 16:] = 1, 1
-    swapped = episode_loss(network, Episode(images, masks, ""), 1)
-    own = episode_loss(network, Episode(images, masks, ""), 2)
+    swapped = episode_loss(network, images, masks, 1)
+    own = episode_loss(network, images, masks, 2)
     assert not torch.isclose(swapped, own)
     swapped.backward()
     missing = [n for n, p in network.named_parameters() if p.grad is None]
@@ -56,3 +61,54 @@ def test_losses_and_schedule():
     assert soft_dice(masks, masks).shape == (1, 2)
     rates = [schedule(p, 5000) for p in (0.0, 0.3, 0.6, 0.9, 1.0)]
     assert schedule(0.0, 0) < rates[0] == 1.0 and rates == sorted(rates, reverse=True) and rates[-1] == 0.01
+
+
+class StopsAtTen(Trainer):
+    def _learn(self, *given):
+        loss = super()._learn(*given)
+        self._stopping = self.step == 10
+        return loss
+
+
+def test_a_run_that_stopped_goes_on_as_if_it_had_not(small_set, tmp_path):
+    straight = Trainer(arguments(small_set, tmp_path / "straight", 1, "--steps", "20"))
+    straight.train()
+    StopsAtTen(arguments(small_set, tmp_path / "halves", 1, "--steps", "20")).train()
+    second = Trainer(arguments(small_set, tmp_path / "halves", 1, "--steps", "20"))
+    assert second.step == 10
+    second.train()
+    assert second.step == straight.step == 20
+    for name in ("network", "average"):
+        whole, halves = getattr(straight, name).state_dict(), getattr(second, name).state_dict()
+        assert all(torch.equal(whole[key], halves[key]) for key in whole), name
+
+
+def test_two_processes_learn_from_the_mean_of_their_episodes(small_set, tmp_path):
+    steps = 3
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
+        "-m", "IrisSegmentLib", "train", "--data", str(small_set), "--output", str(tmp_path / "two"),
+        "--network", "tiny", "--steps", str(steps),
+    ]  # fmt: skip
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=root, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "2 processes" in done.stdout and len((tmp_path / "two" / "log.jsonl").read_text().splitlines()) == 1
+    two = torch.load(tmp_path / "two" / "checkpoint.pt", weights_only=True)
+    one = Trainer(arguments(small_set, tmp_path / "one", 1, "--steps", str(steps)))
+    episodes = Episodes(read_cases(small_set, "train"), 0)
+    for step in range(steps):
+        pair = [episodes.draw(2 * step), episodes.draw(2 * step + 1)]
+        loss = sum(one.lesson(e.images, e.masks, 1 + step % (len(e.images) - 1)) for e in pair) / 2
+        one.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(one.network.parameters(), 1.0)
+        for group in one.optimizer.param_groups:
+            group["lr"] = 1.5e-3 * schedule(step / steps, step)
+        one.optimizer.step()
+    start = build("tiny").state_dict()
+    moves = [
+        torch.cat([(state[key] - start[key]).flatten() for key in start])
+        for state in (one.network.state_dict(), two["network"])
+    ]
+    assert torch.cosine_similarity(moves[0], moves[1], dim=0) > 0.97

@@ -1,0 +1,187 @@
+"""The class memory bank: classes seen before are segmented with no reference at hand.
+
+A class's tokens are the exponential moving average over the references that show it, corrected for its start (the
+paper's bank; the factor is the one of the authors' code). With dense affinity the bank also keeps a bounded random
+sample of the references' cells, shared by the classes of a task. One file, `.irisbank`: safetensors with JSON in its
+header, numbers of the network and words of the tasks only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ..errors import IrisError
+from ..imaging.volume import Segment
+from ..network import TaskEmbeddings
+from .ensemble import UNREAD
+from .preset import LEVELS, Preset, Reference, mixed, numbers, tensors_of, text, write_whole
+
+SCHEMA = 1
+EXTENSION = ".irisbank"
+FACTOR = 0.99
+CELLS = 512  # kept per task and level: as many as one reference has in a cube
+
+
+def bank_name(network: str) -> str:
+    """The file name of a network's own bank, beside the network, by the network's hash."""
+    return f"bank-{network[:16]}{EXTENSION}"
+
+
+class MemoryBank:
+    """
+    :param presets: by task; each has one reference, which stands for all that were learned from.
+
+    Example::
+
+        learning = {"hippocampus": Average()}
+        for image, segmentation in cases:
+            learning["hippocampus"].update(engine.encode(image, segmentation, name="hippocampus"))
+        bank = MemoryBank(engine.network.hash, PREPROCESSING, {n: a.preset(n) for n, a in learning.items()})
+        engine.segment(target, bank.preset(["anterior hippocampus"]))
+    """
+
+    def __init__(self, network: str, preprocessing: int, presets: dict[str, Preset]) -> None:
+        self.network, self.preprocessing, self.presets = network, preprocessing, presets
+
+    def preset(self, names: Sequence[str] | None = None) -> Preset:
+        """A preset of the classes named, from any tasks; ``task/class`` where several tasks have a class of that name.
+        Default: all classes of the only task.
+
+        :raises IrisError: for a class that the bank has not, or that several tasks have, or when there are several
+            tasks and none is named.
+        """
+        known = [(task, segment) for task, preset in self.presets.items() for segment in preset.segments]
+        all_known = ", ".join(f"{task}/{segment.name}" for task, segment in known)
+        if not names:
+            if len(self.presets) != 1:
+                raise IrisError(f"Name the segments that are wanted of the bank; it has {all_known or 'none'}.")
+            return next(iter(self.presets.values()))
+        wanted: list[tuple[str, Segment]] = []
+        for name in names:
+            found = [(task, s) for task, s in known if name in (s.name, f"{task}/{s.name}")]
+            if not found:
+                raise IrisError(f"The bank has no segment '{name}'; it has {all_known}.")
+            if len(found) > 1:
+                choices = ", ".join(f"{task}/{s.name}" for task, s in found)
+                raise IrisError(f"Several tasks of the bank have a segment '{name}'; choose one of {choices}.")
+            wanted += found
+        tasks = list(dict.fromkeys(task for task, _ in wanted))
+        parts = [(self.presets[task].references[0], [s.name for s in self.presets[task].segments]) for task in tasks]
+        counts = [[task == of for of, _ in wanted] for task in tasks]
+        segments = tuple(replace(s, label=n + 1) for n, (_, s) in enumerate(wanted))
+        first = self.presets[tasks[0]]
+        return replace(
+            first, name=" and ".join(tasks), segments=segments,
+            references=(mixed(parts, [s.name for _, s in wanted], counts),),
+        )  # fmt: skip
+
+    def save(self, path: str | Path) -> None:
+        """:raises IrisError: when the folder is missing or cannot be written to."""
+        tensors = {
+            name: tensor
+            for n, preset in enumerate(self.presets.values())
+            for name, tensor in tensors_of(f"{n}:0", preset.references[0]).items()
+        }
+        words = {
+            "schema": SCHEMA,
+            "network": self.network,
+            "preprocessing": self.preprocessing,
+            "tasks": [{"task": task, "preset": preset.words()} for task, preset in self.presets.items()],
+        }
+        write_whole(Path(path), save(tensors, {"iris-bank": json.dumps(words)}))
+
+    @classmethod
+    def load(cls, path: str | Path) -> MemoryBank:
+        """:raises IrisError: when the file is missing, damaged, or of a newer version."""
+        path = Path(path)
+        if not path.is_file():
+            raise IrisError(f"There is no memory bank '{path}'; make it from labelled sets first.")
+        try:
+            with safe_open(path, "pt") as file:
+                words = json.loads(file.metadata()["iris-bank"])
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            if words["schema"] != SCHEMA:
+                raise IrisError(f"'{path.name}' was saved by another version of IrisSegment; update this one.")
+            presets = {}
+            for n, task in enumerate(words["tasks"]):
+                own = {k.removeprefix(f"{n}:"): v for k, v in tensors.items() if k.startswith(f"{n}:")}
+                presets[text(task["task"])] = Preset.from_words(task["preset"], own)
+            return cls(text(words["network"]), int(words["preprocessing"]), presets)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise IrisError(f"'{path.name}' is not a memory bank, or the file is damaged.") from error
+
+
+@dataclass
+class Average:
+    """What is kept of the references of one task while they go by.
+
+    :param sums: per class, level and scale, the moving average before its correction (m + 1, C); counts: updates of
+        each class.
+    """
+
+    segments: dict[str, Segment] = field(default_factory=dict)
+    first: Preset | None = None
+    sums: dict[tuple[str, str, int], Tensor] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    extents: list[tuple[float, float, float]] = field(default_factory=list)
+    cells: dict[str, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
+    drawn: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
+
+    def update(self, preset: Preset) -> None:
+        """Take in the one reference of a preset."""
+        (reference,) = preset.references
+        self.first = self.first or preset
+        self.extents.append(reference.extent)
+        for place, segment in enumerate(preset.segments):
+            self.segments.setdefault(segment.name, segment)
+            self.counts[segment.name] = self.counts.get(segment.name, 0) + 1
+            for level in LEVELS:
+                for scale, tokens in enumerate(reference.levels[level].tokens):
+                    key = (segment.name, level, scale)
+                    new = tokens[place].float()
+                    self.sums[key] = FACTOR * self.sums.get(key, torch.zeros_like(new)) + (1 - FACTOR) * new
+        for level in LEVELS:
+            self._sample(level, reference.levels[level], [s.name for s in preset.segments])
+
+    def _sample(self, level: str, embeddings: TaskEmbeddings, names: list[str]) -> None:
+        """Each cell that goes by draws a number, the highest stay: all have the same chance. The values of classes
+        that came later, or that the reference does not show, are marked as not read."""
+        if embeddings.keys is None or embeddings.values is None:
+            return
+        count = len(embeddings.keys)
+        values = torch.full((len(self.segments), count, 8), UNREAD)
+        for place, name in enumerate(names):
+            values[list(self.segments).index(name)] = embeddings.values[place].float()
+        priority, keys = torch.rand(count, generator=self.drawn), embeddings.keys.float()
+        if level in self.cells:
+            kept_priority, kept_keys, kept_values = self.cells[level]
+            unknown = torch.full((len(values) - len(kept_values), *kept_values.shape[1:]), UNREAD)
+            priority, keys = torch.cat([kept_priority, priority]), torch.cat([kept_keys, keys])
+            values = torch.cat([torch.cat([kept_values, unknown]), values], 1)
+        best = priority.topk(min(CELLS, len(priority))).indices
+        self.cells[level] = priority[best], keys[best], values[:, best]
+
+    def preset(self, task: str) -> Preset:
+        """All that went by, as one reference."""
+        assert self.first is not None, "nothing was learned from"
+        levels = {}
+        for level in LEVELS:
+            scales = len(self.first.references[0].levels[level].tokens)
+            tokens = tuple(
+                torch.stack([self.sums[name, level, n] / (1 - FACTOR ** self.counts[name]) for name in self.segments])
+                for n in range(scales)
+            )
+            _, keys, values = self.cells.get(level, (None, None, None))
+            levels[level] = TaskEmbeddings(tokens, keys, values).half()
+        extent = numbers([sum(axis) / len(self.extents) for axis in zip(*self.extents, strict=True)], 3)
+        segments = tuple(replace(s, label=n + 1) for n, s in enumerate(self.segments.values()))
+        notes = f"Memory bank of {len(self.extents)} references"
+        return replace(self.first, name=task, segments=segments, references=(Reference(levels, extent),), notes=notes)

@@ -1,0 +1,27 @@
+"""The processes that train together: this one alone, or as many as torch's launcher started, on one machine or many."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from lightning_fabric import Fabric
+
+
+def join_processes() -> Fabric:
+    """Fabric over the processes that `torchrun` started, or over this one.
+
+    Example::
+
+        torchrun --nproc-per-node 2 -m IrisSegmentLib train --data sets --output runs/small
+    """
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    everywhere = int(os.environ.get("WORLD_SIZE", here))
+    fabric = Fabric(
+        accelerator="cuda" if torch.cuda.is_available() else "cpu",
+        strategy="ddp" if everywhere > 1 else "auto",
+        devices=here,
+        num_nodes=everywhere // here,
+    )
+    fabric.launch()
+    return fabric
