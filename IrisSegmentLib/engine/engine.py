@@ -323,10 +323,6 @@ def _moved(reference: Reference, shift: tuning.Shift) -> Reference:
     return replace(reference, levels=levels)
 
 
-def _intensity(image: Volume) -> Intensity:
-    return Intensity.of(Window.whole_scan(image).orientation.to_canonical(image.array))
-
-
 def _check_reference(image: Volume, segmentation: Segmentation) -> None:
     if not same_grid(image, segmentation):
         raise IrisError(
