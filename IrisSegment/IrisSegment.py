@@ -345,6 +345,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.networkLabel.text = _("Network in use: {network}").format(
             network=settings.networkWords() or _("bundled, small, for any computer")
         )
+        self.ui.networkLabel.toolTip = str(settings.network() or "")
         self._updateButtons()
 
     def currentPreset(self):
@@ -465,7 +466,6 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._showNetwork()
         checksum = found.source_sha256
         grouped = " ".join(checksum[n : n + 8] for n in range(0, len(checksum), 8))
-        self.ui.networkLabel.toolTip = f"SHA-256 {grouped}"
         words = _("The network '{name}' is in use. SHA-256: {checksum}")
         self._end(words.format(name=found.path.stem, checksum=grouped))
 
@@ -733,7 +733,12 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
             from IrisSegmentLib.slicer.fetch import NetworkFetcher
 
             self._fetcher = NetworkFetcher()
-        self._fetcher.fetch(source, settings.networkFolder(), checksum, onProgress, onDone, onError)
+
+        def done(found):
+            self._sessionSettings = None  # even under the same name it may be another network
+            onDone(found)
+
+        self._fetcher.fetch(source, settings.networkFolder(), checksum, onProgress, done, onError)
 
     def cancelFetching(self):
         if self._fetcher is not None:

@@ -17,7 +17,8 @@ from ..errors import IrisError
 from ..network.weights import file_hash
 from .progress import Progress
 
-PIECE = 2**18  # bytes between two looks at the progress
+PIECE = 2**18  # bytes read at once, at most
+PACE = 0.1  # seconds between two reports: a fast connection must not drown its listener
 TIMEOUT = 30.0  # seconds of silence after which a connection counts as broken
 PAUSES = (1.0, 3.0, 10.0)  # seconds before each new try, once something has come; any byte that comes renews them
 ROOM = 2  # times the file's size: it, and what is made of it
@@ -173,9 +174,12 @@ def _ask(part: Part, progress: Progress) -> bool:
 def _write(part: Part, response: http.client.HTTPResponse, progress: Progress) -> bool:
     """Append what comes; whether all of it came."""
     name, done, total = part.path.name.removesuffix(".part"), part.size, part.total
+    told = 0.0
     with part.path.open("ab") as file:
         while True:
-            progress.report(done / total if total else 0.0, f"Downloading {name}: {_amount(done, total)}")
+            if time.monotonic() - told >= PACE:
+                told = time.monotonic()
+                progress.report(done / total if total else 0.0, f"Downloading {name}: {_amount(done, total)}")
             piece = response.read1(PIECE)
             if not piece:
                 return not total or done == total

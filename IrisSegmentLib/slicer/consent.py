@@ -37,7 +37,7 @@ class ConsentDialog:
         words.openExternalLinks = True
         self.address = qt.QLineEdit(PUBLIC_ADDRESS)
         self.address.toolTip = "A web address, or a file that you got in another way."
-        self.address.setCursorPosition(0)
+        self.address.cursorPosition = 0
         self.checksum = qt.QLineEdit()
         self.checksum.placeholderText = "SHA-256, if you know it"
         form = qt.QFormLayout()

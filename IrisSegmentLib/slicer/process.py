@@ -10,6 +10,7 @@ import qt
 from ..engine.transport import OnExit, OnLine
 
 POLL_MS = 15  # how soon work handed over by another thread is seen
+_dying: list[qt.QProcess] = []  # killed and not gone yet, kept because destroying a QProcess waits for its end
 
 
 class QtTransport:
@@ -23,6 +24,11 @@ class QtTransport:
         self._timer.connect("timeout()", self._runPosted)
         self._timer.start()
         self._process = None
+        self._signals = {
+            "readyReadStandardOutput()": self._read,
+            "finished(int,QProcess::ExitStatus)": self._finished,
+            "errorOccurred(QProcess::ProcessError)": self._failed,
+        }
         self._pending = b""
         self._onLine: OnLine | None = None
         self._onExit: OnExit | None = None
@@ -41,9 +47,9 @@ class QtTransport:
         process.setProcessEnvironment(variables)
         process.setProcessChannelMode(qt.QProcess.ForwardedErrorChannel)
         self._pending, self._onLine, self._onExit = b"", on_line, on_exit
-        process.connect("readyReadStandardOutput()", self._read)
-        process.connect("finished(int,QProcess::ExitStatus)", self._finished)
-        process.connect("errorOccurred(QProcess::ProcessError)", self._failed)
+        for signal, slot in self._signals.items():
+            process.connect(signal, slot)
+        _dying[:] = [p for p in _dying if p.state() != qt.QProcess.NotRunning]
         self._process = process
         process.start(command[0], list(command[1:]))
 
@@ -55,8 +61,11 @@ class QtTransport:
         if self._process is None:
             return
         process, self._process = self._process, None
+        # Its end is nobody's news any more, and nobody waits for it: freeing a network's memory takes a while.
+        for signal, slot in self._signals.items():
+            process.disconnect(signal, slot)
         process.kill()
-        process.waitForFinished(200)
+        _dying.append(process)
 
     def close(self) -> None:
         """Kill the process and stop listening for posted work."""

@@ -71,4 +71,4 @@ def removeDownloads() -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise IrisError(f"'{networkFolder()}' could not be removed ({error.strerror}); close other Slicers.") from error
+        raise IrisError(f"'{networkFolder()}' could not be removed ({error.strerror}); try again.") from error

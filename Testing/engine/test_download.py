@@ -28,6 +28,7 @@ def server(monkeypatch):
 
 def test_a_file_arrives_whole_under_its_own_name_and_tells_how_far_it_is(server, tmp_path):
     seen = []
+    server.pause = 0.03
     path = download(server.address, tmp_path / "new", progress=Progress(lambda f, text: seen.append((f, text))))
     assert path == tmp_path / "new" / "net work.pth" and path.read_bytes() == CONTENT
     assert os.listdir(tmp_path / "new") == ["net work.pth"]

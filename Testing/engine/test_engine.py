@@ -100,6 +100,8 @@ def test_the_public_network_works_end_to_end_and_its_presets_are_its_own(public_
     image = hippocampi[1][0]
     results = [public_engine.segment(image, p) for p in (preset, Preset.load(tmp_path / "public.iris"))]
     assert np.array_equal(*(r.segmentation.layers for r in results)) and results[0].segmentation.shape == image.shape
+    itself, other = (public_engine.class_vectors(*case) for case in hippocampi[:2])
+    assert np.allclose((itself.astype(float) ** 2).sum(1), 1, atol=1e-2) and not np.array_equal(itself, other)
     for engine, other in ((Engine(device="cpu"), preset), (public_engine, learned)):
         with pytest.raises(IrisError, match=r"another network than the one in use.*choose the network that made it"):
             engine.segment(image, other)

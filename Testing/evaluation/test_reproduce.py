@@ -13,8 +13,8 @@ from PIL import Image
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.evaluation.dataset import LabelledSet
 from IrisSegmentLib.evaluation.evaluate import evaluate
-from IrisSegmentLib.evaluation.reproduce.anatomies import anatomies
 from IrisSegmentLib.evaluation.reproduce import figure4
+from IrisSegmentLib.evaluation.reproduce.anatomies import anatomies
 from IrisSegmentLib.evaluation.reproduce.figure5 import Embedded, neighbors
 from IrisSegmentLib.evaluation.reproduce.figure6 import growing
 from IrisSegmentLib.evaluation.reproduce.page import page

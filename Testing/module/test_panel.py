@@ -123,7 +123,7 @@ def test_mark_one_segment_all_keep_the_preset_and_use_it_tomorrow(panel, tmp_pat
         segment(panel)
     assert set(results()) == {"Patient B", "Patient C"}, panel.ui.statusLabel.text
     assert watch.longest_ms < DEAF_MS
-    panel.parent.resize(430, 830)
+    panel.parent.resize(430, 900)
     SlicerRuntime.processEvents(0.05)
     SlicerRuntime.screenshot(panel.parent, os.environ.get("IRIS_SCREENSHOT", tmp_path / "panel.png"))
     assert "2 of 2" in panel.ui.statusLabel.text
@@ -425,9 +425,12 @@ def test_offline_and_a_wrong_checksum_are_one_sentence_and_all_else_works(panel,
     assert len(panel.logic.presets) == 1
 
 
-def test_a_network_from_a_file_is_used_and_keeps_its_own_presets(panel, tiny_network, tmp_path):
+def test_a_network_from_a_file_is_used_and_keeps_its_own_presets(panel, tmp_path):
+    from IrisSegmentLib.network import build, save_network
     from IrisSegmentLib.slicer import settings
 
+    tiny_network = tmp_path / "tiny.safetensors"
+    save_network(build("tiny"), tiny_network)
     (tmp_path / "picture.pth").write_bytes(b"no network")
     panel.fetchNetwork(str(tmp_path / "picture.pth"))
     fetched(panel)
@@ -438,11 +441,18 @@ def test_a_network_from_a_file_is_used_and_keeps_its_own_presets(panel, tiny_net
     panel.fetchNetwork(str(tiny_network))
     fetched(panel)
     assert settings.network() == tiny_network, "a network file stays where it is"
+    assert panel.ui.networkLabel.toolTip == str(tiny_network)
     panel.ui.addReferenceButton.click()
     SlicerRuntime.waitFor(lambda: not panel.logic.busy, 30)
     assert "was made by another network than the one in use" in panel.ui.statusLabel.text
     encode(panel)
     assert len(panel.logic.presets) == 2
+    save_network(build("tiny", seed=1), tiny_network)
+    panel.fetchNetwork(str(tiny_network))
+    fetched(panel)
+    encode(panel)
+    networks = [preset.network for preset in panel.logic.presets]
+    assert len(set(networks)) == 3, "another network under the same name is another network"
     panel.ui.bundledNetworkButton.click()
     load("035", "B")
     SlicerRuntime.processEvents(0.05)
