@@ -27,7 +27,9 @@ from .preset import LEVELS, Preset, Reference, mixed, numbers, tensors_of, text,
 SCHEMA = 1
 EXTENSION = ".irisbank"
 FACTOR = 0.99
-CELLS = 512  # kept per task and level: as many as one reference has in a cube
+# Kept per task and level, as many as several references have: with 512 the bank was worth one reference (cardiac MR:
+# Dice 60.1 against 67.8 with 2048), with these it is worth an ensemble of ten.
+CELLS = 2048
 
 
 def bank_name(network: str) -> str:

@@ -45,7 +45,9 @@ class Index:
     :param vectors: (M, D) of length one, float16.
 
     Up to `EXACT` vectors, and without the library usearch (the extra ``pools``) any number, are compared one by one.
-    More go into usearch's HNSW graph (built in some 20 s per 100,000), which answers in milliseconds.
+    More go into usearch's HNSW graph (built at the first question, in some 20 s per 100,000), which answers in
+    milliseconds. The graph is never read from a file, since its format is not made to withstand a stranger's. usearch
+    and not faiss: the OpenMP that faiss brings along ends the process beside torch's on macOS.
     """
 
     def __init__(self, vectors: NDArray[np.float16]) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..network import Iris, Precision, TaskEmbeddings
+from .preset import Reference
 
 # Adam's rate grows by a constant factor from step to step: networks differ by orders of magnitude in how far a token
 # must move to matter, and the looks in between tell when it is far enough.
@@ -47,8 +48,9 @@ Scan = Mapping[str, View]  # by level
 class Outcome:
     """
     :param shift: of the tokens; None when the scans held back did not gain.
-    :param before, after: Dice of scans while they were held back, 0..1, mean over scans, levels and classes.
-    :param steps: after which that Dice was highest; scans: that were learned from.
+    :param before, after: Dice of scans while they were held back, 0..1, mean over scans, levels and classes; after the
+        number of steps that was best for it, which flatters it a little.
+    :param steps: that number; scans: that were learned from.
     """
 
     shift: Shift | None
@@ -97,6 +99,25 @@ def tuned(
     words = f"Tuning with all {len(scans)} scans"
     shift = _learn(network, precision, scans, steps, last, lambda shift, step: None, _part(report, 2, words))
     return Outcome(shift, before, after, last, len(scans))
+
+
+def same_scan(a: Reference, b: Reference) -> bool:
+    """Whether two references are of one scan: what the network keeps of its cells, or of the task, is the same."""
+    ours, theirs = a.levels["coarse"], b.levels["coarse"]
+    pairs = [(ours.keys, theirs.keys)] if ours.keys is not None else list(zip(ours.tokens, theirs.tokens, strict=True))
+    return all(
+        x is not None and y is not None and x.shape == y.shape and torch.allclose(x.float(), y.float(), atol=1e-2)
+        for x, y in pairs
+    )
+
+
+def moved(reference: Reference, shift: Shift) -> Reference:
+    """A reference with its tokens shifted."""
+    levels = {
+        level: replace(kept, tokens=tuple((t + s.cpu()).half() for t, s in zip(kept.tokens, shift[level], strict=True)))
+        for level, kept in reference.levels.items()
+    }
+    return replace(reference, levels=levels)
 
 
 def _part(report: Callable[[float, str], None], third: int, words: str) -> Callable[[float], None]:

@@ -227,7 +227,7 @@ class Engine:
         if outcome.shift is None:
             return preset, outcome
         words = Tuning(len(scans), outcome.steps, outcome.before, outcome.after)
-        moved = tuple(_moved(r, outcome.shift) if r.enabled else r for r in preset.references)
+        moved = tuple(tuning.moved(r, outcome.shift) if r.enabled else r for r in preset.references)
         return replace(preset, references=moved, tuning=words), outcome
 
     def _scan(
@@ -240,7 +240,7 @@ class Engine:
             raise IrisError(f"'{segmentation.name}' has no segment '{missing[0]}', which '{preset.name}' has.")
         segmentation = segmentation.only([names.index(s.name) for s in preset.segments])
         (own,) = self.encode(image, segmentation, name=preset.name, progress=progress).references
-        others = [r for r in preset.enabled() if not _same_scan(r, own)]
+        others = [r for r in preset.enabled() if not tuning.same_scan(r, own)]
         if not others:
             return None
         intensity = self.inputs.intensity(image)
@@ -301,26 +301,6 @@ def confidence(logits: Tensor) -> tuple[float, ...]:
     hard = (soft > 0.5).float()
     both = 2 * (soft * hard).sum(1) / (soft.sum(1) + hard.sum(1)).clamp_min(1e-6)
     return tuple(float(c) if h > 0 else 0.0 for c, h in zip(both, hard.sum(1), strict=True))
-
-
-def _same_scan(a: Reference, b: Reference) -> bool:
-    """Whether two references are of one scan: what the network keeps of its cells, or of the task, is the same."""
-    ours, theirs = a.levels["coarse"], b.levels["coarse"]
-    pairs = [(ours.keys, theirs.keys)] if ours.keys is not None else list(zip(ours.tokens, theirs.tokens, strict=True))
-    return all(
-        x is not None and y is not None and x.shape == y.shape and torch.allclose(x.float(), y.float(), atol=1e-2)
-        for x, y in pairs
-    )
-
-
-def _moved(reference: Reference, shift: tuning.Shift) -> Reference:
-    levels = {
-        level: replace(
-            kept, tokens=tuple((t + s.cpu()).half() for t, s in zip(kept.tokens, shift[level], strict=True))
-        )
-        for level, kept in reference.levels.items()
-    }
-    return replace(reference, levels=levels)
 
 
 def _check_reference(image: Volume, segmentation: Segmentation) -> None:

@@ -10,7 +10,7 @@ import torch
 from IrisSegmentLib.context.cache import EmbeddingCache, content_hash
 from IrisSegmentLib.context.ensemble import joined
 from IrisSegmentLib.context.library import PresetLibrary, safe_stem
-from IrisSegmentLib.context.preset import Preset, Reference
+from IrisSegmentLib.context.preset import Preset, Reference, Tuning
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume
 from IrisSegmentLib.network import TaskEmbeddings
@@ -82,6 +82,15 @@ def change(data: bytes, edit) -> bytes:
     header["__metadata__"]["iris-preset"] = json.dumps(words)
     encoded = json.dumps(header).encode()
     return struct.pack("<Q", len(encoded)) + encoded + data[8 + length :]
+
+
+def test_what_it_was_tuned_on_is_kept_and_files_from_before_tuning_are_read():
+    tuned = replace(preset(), tuning=Tuning(5, 40, 0.71, 0.74))
+    data = tuned.to_bytes()
+    assert Preset.from_bytes(data, "t").tuning == tuned.tuning
+    assert Preset.from_bytes(change(data, lambda words: words.pop("tuning")), "old").tuning is None
+    with pytest.raises(IrisError, match="damaged"):
+        Preset.from_bytes(change(data, lambda words: words.update(tuning={"steps": "many"})), "bad")
 
 
 def test_damaged_and_foreign_files_are_refused_in_one_sentence(tmp_path):
