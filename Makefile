@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Where the labelled sets lie, for training and evaluation; tests that need them say so when they are not there.
 DATA ?= ../shared/data
+# How many processes train together, and the threads of each.
+PROCESSES ?= 1
+THREADS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) / $(PROCESSES) )))
 
 .PHONY: help install demo test lint types evaluate reproduce train clean
 
@@ -41,7 +44,8 @@ reproduce: install
 	$(BIN)/irissegment reproduce all --data $(DATA) --output runs/reproduced
 
 train: install
-	nice -n 10 $(BIN)/irissegment train --data $(DATA) --output runs/small
+	OMP_NUM_THREADS=$(THREADS) nice -n 10 $(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES) \
+		-m IrisSegmentLib train --data $(DATA) --output runs/small
 
 clean:
 	rm -rf $(VENV) demo-output build
