@@ -14,7 +14,7 @@ from ..errors import IrisError
 from ..network.task_encoder import pooled_foreground
 
 EXACT = 50_000  # vectors that are compared one by one, in some 20 ms; more go into a graph
-SHORTLIST = 256  # candidates of the graph that are compared exactly
+SHORTLIST = 512  # candidates of the graph that are compared exactly
 
 
 def class_vectors(features: Sequence[Tensor], masks: Tensor, align_corners: bool) -> NDArray[np.float16]:
@@ -46,7 +46,7 @@ class Index:
 
     Up to `EXACT` vectors, and without the library usearch (the extra ``pools``) any number, are compared one by one.
     More go into usearch's HNSW graph (built at the first question, in some 20 s per 100,000), which answers in
-    milliseconds. The graph is never read from a file, since its format is not made to withstand a stranger's. usearch
+    milliseconds and finds nine of the ten nearest. The graph is never read from a file, since its format is not made to withstand a stranger's. usearch
     and not faiss: the OpenMP that faiss brings along ends the process beside torch's on macOS.
     """
 
