@@ -8,7 +8,7 @@ from IrisSegmentLib.engine.engine import confidence
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.evaluation.metrics import dice
 from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume
-from IrisSegmentLib.network import build, save_network
+from IrisSegmentLib.network import build, load_network, save_network
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +164,7 @@ def test_overlapping_segments_can_be_learned(engine, hippocampi):
 def test_fast_numbers_give_the_same_answer(engine, learned, hippocampi):
     """Where the processor computes in bfloat16, the masks are those of float32."""
     exact = Engine(device="cpu")
+    exact.network = load_network()  # unrounded
     exact.precision = type(exact.precision)("cpu", False)
     exact.precision.prepare(exact.network)
     preset = exact.encode(*hippocampi[0], name="h")
