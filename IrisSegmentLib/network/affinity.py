@@ -47,7 +47,9 @@ class Affinity(nn.Module):
         :param queries: the target's keys (B, M, E), cells of ``size`` (d, h, w); keys (B, N, E); values (B, K, N, 8).
         """
         b, k, n, parts = values.shape
-        carried = _looked_up(self.log_sharpness.exp() * queries, keys, values.permute(0, 2, 1, 3).reshape(b, n, k * parts))
+        carried = _looked_up(
+            self.log_sharpness.exp() * queries, keys, values.permute(0, 2, 1, 3).reshape(b, n, k * parts)
+        )
         return shuffle(uncells(carried, size), 2)
 
 

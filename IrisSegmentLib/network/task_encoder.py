@@ -42,7 +42,7 @@ class LinearMaskFusion(nn.Module):
         if self.average > 1:
             masks = F.avg_pool3d(masks, self.average)
         b, k = masks.shape[:2]
-        sub = cells(unshuffle(masks.flatten(0, 1)[:, None], self.stride)).to(features.dtype)
+        sub = cells(unshuffle(masks.to(features.dtype).flatten(0, 1)[:, None], self.stride))
         return self.features(cells(features))[:, None] + self.mask(sub).unflatten(0, (b, k))
 
 
