@@ -55,17 +55,16 @@ class Conv(nn.Conv3d):
     def __init__(self, inputs: int, outputs: int, kernel: int = 3) -> None:
         super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=False)
 
-    def forward(self, *parts: Tensor, add: Tensor | None = None) -> Tensor:
-        """The ``parts`` joined along the channels, convolved; ``add`` is added, and may be overwritten."""
-        if not fused.usable(parts[0], self.weight):
-            y = super().forward(torch.cat(parts, 1) if len(parts) > 1 else parts[0])
-            return y if add is None else y + add if torch.is_grad_enabled() else y.add_(add)
-        # The sum over the channels, part by part: nothing is joined, and so nothing copied.
-        add = None if add is None else add.to(torch.bfloat16)
-        for part, kernel in zip(parts, self.weight.split([p.shape[1] for p in parts], 1), strict=True):
-            add = fused.convolve(part, kernel, onto=add)
-        assert add is not None, "a convolution of nothing"
-        return add
+    def forward(self, x: Tensor, add: Tensor | None = None, channels: slice = slice(None)) -> Tensor:
+        """
+        :param add: what the convolution is added to, and which may then be overwritten.
+        :param channels: of the kernel's inputs, those that ``x`` is.
+        """
+        kernel = self.weight[:, channels]
+        if fused.usable(x, kernel):
+            return fused.convolve(x, kernel, onto=None if add is None else add.to(x.dtype))
+        y = F.conv3d(x, kernel, padding=self.padding)
+        return y if add is None else y + add if torch.is_grad_enabled() else y.add_(add)
 
 
 class Residual(nn.Module):
@@ -82,9 +81,20 @@ class Residual(nn.Module):
         """The ``parts`` (B, C, D, H, W) are joined along the channels; a single one may be overwritten."""
         if torch.is_grad_enabled() and len(parts) > 1:
             parts = (torch.cat(parts, 1),)  # fewer maps to keep for the gradient
-        normed = [norm_act(part) for part in parts]  # every channel has its own norm: joining changes nothing
-        short = parts[0] if isinstance(self.shortcut, nn.Identity) else self.shortcut(*normed)
-        return self.conv2(norm_act(self.conv1(*normed)), add=short)
+        # Else part by part, which copies less and holds less: each channel has its own norm, and a convolution is a
+        # sum over them.
+        identity, start = isinstance(self.shortcut, nn.Identity), 0
+        y: Tensor | None = None
+        short: Tensor | None = parts[0] if identity else None
+        for part in parts:
+            normed, channels = norm_act(part), slice(start, start + part.shape[1])
+            y = self.conv1(normed, y, channels)
+            if not identity:
+                short = self.shortcut(normed, short, channels)
+            start = channels.stop
+        del normed
+        assert y is not None, "a block of nothing"
+        return self.conv2(norm_act(y), short)
 
 
 def raising(n: int, size: int, align_corners: bool) -> Tensor:
