@@ -135,6 +135,12 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", type=Path, help="write every number here; an interrupted run goes on")
     evaluate.set_defaults(run=_evaluate)
 
+    benchmark = verbs.add_parser("benchmark", help="measure time, memory and what the hardware could do")
+    benchmark.add_argument("--config", metavar="NAME", help="a configuration with random weights, not a network file")
+    benchmark.add_argument("--size", type=int, default=128, help="voxels along each axis of a scan (default: 128)")
+    benchmark.add_argument("--json", type=Path, help="write every number here")
+    benchmark.set_defaults(run=_benchmark)
+
     train = verbs.add_parser("train", help="train a network, or go on where a run stopped")
     add_train_arguments(train)
     train.set_defaults(run=_train)
@@ -148,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     add_reproduce_arguments(reproduce)
     reproduce.set_defaults(run=_reproduce)
 
-    for verb in (encode, segment, pool, bank, tune, evaluate, reproduce):
+    for verb in (encode, segment, pool, bank, tune, evaluate, reproduce, benchmark):
         verb.add_argument("--network", type=Path, metavar="FILE", help="a network file (default: the bundled one)")
         verb.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="(default: auto)")
     return parser
@@ -328,6 +334,26 @@ def _evaluate(options: argparse.Namespace) -> None:
         whole = reports[0] if len(reports) == 1 else {"sets": {r["set"]: r for r in reports}, **overall(reports)}
         write_whole(options.json, json.dumps(whole, indent=1).encode())
         finished.remove()
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    from .context.preset import write_whole
+    from .engine.device import choose_device
+    from .evaluation.benchmark import benchmark
+    from .network import CONFIGS
+
+    if options.config is not None and options.config not in CONFIGS:
+        raise IrisError(f"There is no configuration '{options.config}'; choose one of {', '.join(CONFIGS)}.")
+    if options.config is not None and options.network is not None:
+        raise IrisError("A network file and a configuration were both given; choose one.")
+    if options.size < 32 or options.size % 16:
+        raise IrisError(f"A scan of {options.size} voxels cannot be measured; choose a multiple of 16 from 32 on.")
+    if options.json is not None:
+        _must_be_folder(options.json.parent)
+    result = benchmark(options.config or options.network, choose_device(options.device), options.size)
+    print(result.table())
+    if options.json is not None:
+        write_whole(options.json, result.to_json().encode())
 
 
 def _train(options: argparse.Namespace) -> None:

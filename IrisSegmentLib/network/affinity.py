@@ -47,14 +47,25 @@ class Affinity(nn.Module):
         :param queries: the target's keys (B, M, E), cells of ``size`` (d, h, w); keys (B, N, E); values (B, K, N, 8).
             Where a class's values are negative, the cell is none of its own: it reads the others only.
         """
-        weights = (self.log_sharpness.exp() * queries @ keys.transpose(1, 2)).softmax(-1)
         b, k, n, parts = values.shape
-        read = values[..., :1] >= 0
+        queries, read = self.log_sharpness.exp() * queries, values[..., :1] >= 0
         if bool(read.all()):
-            carried = weights @ values.permute(0, 2, 1, 3).reshape(b, n, k * parts)
+            carried = _looked_up(queries, keys, values.permute(0, 2, 1, 3).reshape(b, n, k * parts))
         else:
             # A softmax over some of the cells is the softmax over all of them, divided by the share of those.
             columns = torch.cat([values.clamp_min(0), read.to(values.dtype)], -1)
-            sums = (weights @ columns.permute(0, 2, 1, 3).reshape(b, n, k * (parts + 1))).unflatten(-1, (k, parts + 1))
+            columns = columns.permute(0, 2, 1, 3).reshape(b, n, k * (parts + 1))
+            sums = _looked_up(queries, keys, columns).unflatten(-1, (k, parts + 1))
             carried = (sums[..., :-1] / sums[..., -1:].clamp_min(torch.finfo(torch.float32).tiny)).flatten(2)
         return shuffle(uncells(carried, size), 2)
+
+
+def _looked_up(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attention of one head: (B, M, E), (B, N, E) and (B, N, V) to (B, M, V).
+
+    Torch's fused kernel never holds the M x N weights, 67 MB at 128^3, but wants keys as long as values: the shorter
+    are filled up with zeros, which changes nothing.
+    """
+    length = max(queries.shape[-1], values.shape[-1])
+    q, k, v = (F.pad(x, (0, length - x.shape[-1]))[:, None] for x in (queries, keys, values))
+    return F.scaled_dot_product_attention(q, k, v.to(q.dtype), scale=1.0)[:, 0, :, : values.shape[-1]]

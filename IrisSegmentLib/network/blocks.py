@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import fused
+
 EPS = 1e-4  # of the norms, as the authors' code has it
 
 
@@ -16,7 +18,9 @@ def norm_act(x: Tensor, eps: float = EPS) -> Tensor:
     has a fast kernel for channels-last tensors."""
     if torch.is_grad_enabled() and x.requires_grad:
         return _NormAct.apply(x, eps)
-    return F.relu(F.group_norm(x, x.shape[1], eps=eps))
+    if len(x) == 1 and x.numel() >= fused.LARGE and fused.usable(x):
+        return fused.norm_act(x, eps)
+    return F.relu_(F.group_norm(x, x.shape[1], eps=eps))
 
 
 class _NormAct(torch.autograd.Function):
@@ -46,17 +50,26 @@ class _NormAct(torch.autograd.Function):
 
 
 class Conv(nn.Conv3d):
-    """Pre-activated convolution without bias: norm, ReLU, convolve."""
+    """Convolution without bias, size kept, of what `norm_act` gave."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3) -> None:
         super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(norm_act(x))
+    def forward(self, x: Tensor, add: Tensor | None = None, channels: slice = slice(None)) -> Tensor:
+        """
+        :param add: what the convolution is added to, and which may then be overwritten.
+        :param channels: of the kernel's inputs, those that ``x`` is.
+        """
+        kernel = self.weight[:, channels]
+        if fused.usable(x, kernel):
+            return fused.convolve(x, kernel, onto=None if add is None else add.to(x.dtype))
+        y = F.conv3d(x, kernel, padding=self.padding)
+        return y if add is None else y + add if torch.is_grad_enabled() else y.add_(add)
 
 
 class Residual(nn.Module):
-    """Two pre-activated convolutions and a shortcut, which is a convolution only where channels change."""
+    """Two convolutions, norm and ReLU before each, and a shortcut, which is a convolution only where channels change;
+    it shares the first one's norm."""
 
     def __init__(self, inputs: int, outputs: int, shortcut: int) -> None:
         super().__init__()
@@ -64,21 +77,57 @@ class Residual(nn.Module):
         self.conv2 = Conv(outputs, outputs)
         self.shortcut = Conv(inputs, outputs, shortcut) if inputs != outputs else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv2(self.conv1(x)) + self.shortcut(x)
+    def forward(self, *parts: Tensor) -> Tensor:
+        """The ``parts`` (B, C, D, H, W) are joined along the channels; a single one may be overwritten."""
+        if torch.is_grad_enabled() and len(parts) > 1:
+            parts = (torch.cat(parts, 1),)  # fewer maps to keep for the gradient
+        # Else part by part, which copies less and holds less: each channel has its own norm, and a convolution is a
+        # sum over them.
+        identity, start = isinstance(self.shortcut, nn.Identity), 0
+        y: Tensor | None = None
+        short: Tensor | None = parts[0] if identity else None
+        for part in parts:
+            normed, channels = norm_act(part), slice(start, start + part.shape[1])
+            y = self.conv1(normed, y, channels)
+            if not identity:
+                short = self.shortcut(normed, short, channels)
+            start = channels.stop
+        del normed
+        assert y is not None, "a block of nothing"
+        return self.conv2(norm_act(y), short)
+
+
+def raising(n: int, size: int, align_corners: bool) -> Tensor:
+    """The matrix (size, n) that up-samples ``n`` cells along one axis linearly; trilinear is one such for each."""
+    return F.interpolate(torch.eye(n)[None], size, mode="linear", align_corners=align_corners)[0].T
 
 
 def upsample(x: Tensor, size: torch.Size | tuple[int, ...], align_corners: bool = False) -> Tensor:
     """Trilinear, to a spatial size."""
-    return F.interpolate(x, size=tuple(size), mode="trilinear", align_corners=align_corners)
+    if not fused.usable(x):
+        return F.interpolate(x, size=tuple(size), mode="trilinear", align_corners=align_corners)
+    # Axis by axis on channels-last rows, the longest product last: matrix products are what is fast here.
+    b, c, d, h, w = x.shape
+    by_d, by_h, by_w = (raising(n, m, align_corners).to(x.dtype) for n, m in zip((d, h, w), size, strict=True))
+    rows = torch.bmm(by_w.expand(b * d * h, -1, -1), x.permute(0, 2, 3, 4, 1).reshape(b * d * h, w, c))
+    rows = torch.bmm(by_h.expand(b * d, -1, -1), rows.reshape(b * d, h, -1))
+    rows = torch.bmm(by_d.expand(b, -1, -1), rows.reshape(b, d, -1))
+    return rows.reshape(b, *size, c).permute(0, 4, 1, 2, 3)
+
+
+def halve(x: Tensor) -> Tensor:
+    """The largest of each 2x2x2 cells. Exact in any precision, where autocast would make a float32 copy first."""
+    with torch.autocast(x.device.type, enabled=False):
+        return F.max_pool3d(x, 2)
 
 
 def unshuffle(x: Tensor, factor: int) -> Tensor:
-    """(B, C, D, H, W) to (B, C*factor**3, D/factor, ...): each cell keeps its voxels as channels, in D, H, W order."""
+    """(B, C, D, H, W) to (B, C*factor**3, D/factor, ...): each cell keeps its voxels as channels, in D, H, W order.
+    Laid out channels-last, so that `cells` of it copies nothing."""
     b, c, d, h, w = x.shape
     f = factor
-    x = x.reshape(b, c, d // f, f, h // f, f, w // f, f).permute(0, 1, 3, 5, 7, 2, 4, 6)
-    return x.reshape(b, c * f**3, d // f, h // f, w // f)
+    x = x.reshape(b, c, d // f, f, h // f, f, w // f, f).permute(0, 2, 4, 6, 1, 3, 5, 7)
+    return x.reshape(b, d // f, h // f, w // f, c * f**3).permute(0, 4, 1, 2, 3)
 
 
 def shuffle(x: Tensor, factor: int) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import fused
 from .blocks import (
     Conv,
     CrossAttention,
@@ -65,7 +66,7 @@ class Up(nn.Module):
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
         raised = upsample(self.narrow(deep), skip.shape[2:], self.align_corners)
-        return self.further(self.block(torch.cat([raised, skip], 1)))
+        return self.further(self.block(raised, skip))
 
 
 class Decoder(nn.Module):
@@ -145,22 +146,45 @@ class PlaceHead(nn.Module):
 
     def forward(self, tokens: Tensor, coarse: Tensor, fine: Tensor, carried: Tensor | None) -> Tensor:
         """Class tokens (B, K, T), decoder features at stride 4 and 2, carried masks; logits (B, K, D, H, W)."""
-        b, k = tokens.shape[:2]
         weights = self.weights(self.norm(tokens))
+        coarse, fine = norm_act(coarse), norm_act(fine)
+        f, size = self.stride, fine.shape[2:]
+        if torch.is_grad_enabled() or len(coarse) > 1:
+            return shuffle(self._read(weights, coarse, fine, carried), f).unflatten(0, weights.shape[:2])[:, :, 0]
+        # Class by class: maps that are used again while still warm, and memory that does not grow with the classes.
+        logits = fine.new_empty(1, weights.shape[1], *(n * f for n in size))
+        for n in range(weights.shape[1]):
+            one = slice(n, n + 1)
+            parts = self._read(weights[:, one], coarse, fine, None if carried is None else carried[:, one])
+            d, h, w = size
+            logits[0, n].view(d, f, h, f, w, f).copy_(parts[0].view(f, f, f, d, h, w).permute(3, 0, 4, 1, 5, 2))
+        return logits
+
+    def _read(self, weights: Tensor, coarse: Tensor, fine: Tensor, carried: Tensor | None) -> Tensor:
+        """Classes whose ``weights`` (B, K, ...) these are, from normed features: (B*K, stride**3, d, h, w), the logits
+        of each cell's voxels."""
         mix, look, bias = weights.split([self.MIXED * self.coarse, self.HIDDEN * self.fine, self.HIDDEN], -1)
         mixed = _mixed(coarse, mix.unflatten(-1, (self.MIXED, self.coarse)))
         if carried is not None:
             mixed = torch.cat([mixed, carried.flatten(0, 1)[:, None].to(mixed.dtype)], 1)
-        place = self.place2(self.place(mixed))
-        looks = _mixed(fine, look.unflatten(-1, (self.HIDDEN, self.fine))) + bias.flatten(0, 1)[:, :, None, None, None]
-        logits = self.voxels(F.gelu(upsample(place, fine.shape[2:]) + looks))
-        return shuffle(logits, self.stride).unflatten(0, (b, k))[:, :, 0]
+        raised = upsample(self.place2(norm_act(self.place(mixed))), fine.shape[2:])
+        hidden = F.gelu(_mixed(fine, look.unflatten(-1, (self.HIDDEN, self.fine)), bias, onto=raised))
+        return self.voxels(hidden)
 
 
-def _mixed(features: Tensor, weights: Tensor) -> Tensor:
-    """Every class's own 1x1x1 convolution: features (B, C, d, h, w), weights (B, K, M, C), maps (B*K, M, d, h, w)."""
-    normed = norm_act(features)
-    b, c = normed.shape[:2]
+def _mixed(features: Tensor, weights: Tensor, bias: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
+    """Every class's own 1x1x1 convolution: features (B, C, d, h, w), weights (B, K, M, C), maps (B*K, M, d, h, w).
+
+    :param bias: (B, K, M); onto: maps that these are added to, and that may be overwritten.
+    """
+    b, c = features.shape[:2]
     k, m = weights.shape[1:3]
-    maps = weights.reshape(b, k * m, c) @ normed.flatten(2) / c**0.5
-    return maps.reshape(b * k, m, *normed.shape[2:])
+    weights = weights / c**0.5
+    if b == k == 1 and fused.usable(features, weights):
+        return fused.convolve(
+            features, weights[0, 0, :, :, None, None, None], None if bias is None else bias[0, 0], onto=onto
+        )
+    maps = (weights.reshape(b, k * m, c) @ features.flatten(2)).reshape(b * k, m, *features.shape[2:])
+    if bias is not None:
+        maps = maps + bias.flatten(0, 1)[:, :, None, None, None]
+    return maps if onto is None else onto + maps

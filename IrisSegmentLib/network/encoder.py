@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .blocks import Residual, cells, uncells, unshuffle
+from .blocks import Residual, cells, halve, uncells, unshuffle
 from .config import NetworkConfig
 
 
@@ -20,7 +20,6 @@ class Encoder(nn.Module):
         self.stem_stride = config.stem_stride
         self.stem = nn.Conv3d(config.stem_stride**3, c[0], 3, padding=1, bias=False)
         self.first = Residual(c[0], c[0], config.shortcut)
-        self.pool = nn.MaxPool3d(2)
         self.levels = nn.ModuleList(
             nn.Sequential(
                 Residual(inputs, outputs, config.shortcut),
@@ -31,10 +30,11 @@ class Encoder(nn.Module):
         self.positions = nn.ModuleList(Position(width) for width in c[-2:]) if config.position else None
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        image = image.to(self.stem.weight.dtype)
         x = self.stem(unshuffle(image, self.stem_stride) if self.stem_stride > 1 else image)
         features = [self.first(x)]
         for level in self.levels:
-            features.append(level(self.pool(features[-1])))
+            features.append(level(halve(features[-1])))
         if self.positions is not None:
             for n, position in zip((-2, -1), self.positions, strict=True):
                 stride = self.stem_stride * 2 ** (len(features) + n)

@@ -13,6 +13,8 @@ from .decoder import Decoder
 from .encoder import Encoder
 from .task_encoder import TaskEncoder
 
+AT_ONCE = 2**22  # numbers of the masks that are encoded at once
+
 
 @dataclass
 class TaskEmbeddings:
@@ -88,10 +90,15 @@ class Iris(nn.Module):
         self, features: list[Tensor], masks: Tensor
     ) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
         """Tokens, keys and values of a batch of references: features of the encoder, masks (B, K, D, H, W)."""
-        tokens = [encode(features[-1 - n], masks) for n, encode in enumerate(self.task_encoders)]
-        if self.affinity is None:
-            return tokens, None, None
-        return tokens, self.affinity.keys(features[-2], features[-1]), self.affinity.values(masks)
+        keys = None if self.affinity is None else self.affinity.keys(features[-2], features[-1])
+        # A few classes at a time, so that memory does not grow with them; a gradient needs them all anyway.
+        few = masks.shape[1] if torch.is_grad_enabled() else max(1, AT_ONCE // masks[:, 0].numel())
+        parts = []
+        for some in masks.split(few, 1):
+            tokens = [encode(features[-1 - n], some) for n, encode in enumerate(self.task_encoders)]
+            parts.append(tokens if self.affinity is None else [*tokens, self.affinity.values(some)])
+        joined = [torch.cat(p, 1) for p in zip(*parts, strict=True)]
+        return (joined, None, None) if self.affinity is None else (joined[:-1], keys, joined[-1])
 
     def carry(self, features: list[Tensor], keys: Tensor | None, values: Tensor | None) -> Tensor | None:
         """The references' masks brought over by affinity, (B, K, D/4, H/4, W/4), or None without affinity."""

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import CrossAttention, FeedForward, SelfAttention, cells, norm_act, shuffle, unshuffle
+from .blocks import CrossAttention, FeedForward, SelfAttention, cells, norm_act, raising, shuffle, unshuffle
 from .config import NetworkConfig
 
 
@@ -17,11 +17,12 @@ def pooled_foreground(features: Tensor, masks: Tensor, align_corners: bool = Fal
     :param features: (B, C, d, h, w); masks: (B, K, D, H, W) in 0..1.
     :return: (B, K, C).
     """
-    size = masks.shape[2:]
-    weights = torch.ops.aten.upsample_trilinear3d_backward(
-        masks.float(), size, (*masks.shape[:2], *features.shape[2:]), align_corners
-    )
-    weights = weights / masks.float().sum((2, 3, 4), keepdim=True).clamp_min(1.0)
+    small, large = features.shape[2:], masks.shape[2:]
+    with torch.autocast(features.device.type, enabled=False):
+        by_d, by_h, by_w = (raising(n, m, align_corners).to(masks.device) for n, m in zip(small, large, strict=True))
+        weights = (masks.float() @ by_w).transpose(3, 4) @ by_h  # (B, K, D, w, h), then (B, K, d, w, h)
+        weights = (by_d.T @ weights.flatten(3)).unflatten(3, (small[2], small[1])).transpose(3, 4)
+        weights = weights / masks.float().sum((2, 3, 4), keepdim=True).clamp_min(1.0)
     return torch.einsum("bkn,bnc->bkc", weights.flatten(2).to(features.dtype), cells(features))
 
 
@@ -41,7 +42,7 @@ class LinearMaskFusion(nn.Module):
         if self.average > 1:
             masks = F.avg_pool3d(masks, self.average)
         b, k = masks.shape[:2]
-        sub = cells(unshuffle(masks.flatten(0, 1)[:, None], self.stride)).to(features.dtype)
+        sub = cells(unshuffle(masks.to(features.dtype).flatten(0, 1)[:, None], self.stride))
         return self.features(cells(features))[:, None] + self.mask(sub).unflatten(0, (b, k))
 
 

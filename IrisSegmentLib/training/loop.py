@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
 import json
 import math
 import os
@@ -19,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..network import Iris, Precision, build, save_network
+from ..network.precision import keep_freed_memory
 from .cases import Case, read_cases
 from .episodes import SELF, Episode, Episodes, bounds
 from .losses import carried_loss, global_norm_clip, hard_dice, schedule, segmentation_loss
@@ -56,7 +55,7 @@ class Trainer:
         self.arguments = arguments
         self.output: Path = arguments.output
         self.output.mkdir(parents=True, exist_ok=True)
-        _keep_freed_memory()
+        keep_freed_memory()
         self.fabric = join_processes()
         self.precision = Precision.of(self.fabric.device)
         self.network = build(arguments.network, arguments.seed).train()
@@ -69,7 +68,7 @@ class Trainer:
             self.average.load_state_dict(state["average"])
             self.step, self.seconds = state["step"], state["seconds"]
         for network in (self.network, self.average):
-            self.precision.prepare(network)
+            self.precision.lay_out(network)
         optimizer = torch.optim.AdamW(
             _groups(self.network), lr=arguments.rate, betas=(0.9, 0.99), weight_decay=0.02, fused=True
         )
@@ -226,14 +225,6 @@ def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
         for name, value in kept.items():
             if value.shape == parameter.shape:
                 kept[name] = torch.empty_like(parameter).copy_(value)
-
-
-def _keep_freed_memory() -> None:
-    """Let freed arrays be used again rather than returned to the system: fresh pages cost a tenth of every step."""
-    with contextlib.suppress(OSError, AttributeError):  # glibc only; elsewhere nothing is lost but time
-        library = ctypes.CDLL(None)
-        library.mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD
-        library.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
 def _groups(network: Iris) -> list[dict[str, object]]:

@@ -1,0 +1,66 @@
+"""The low-resolution forms against the naive ones they replace, for whatever features, masks, strides and sizes."""
+
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from IrisSegmentLib.network.blocks import cells, raising, shuffle, unshuffle
+from IrisSegmentLib.network.task_encoder import LinearMaskFusion, pooled_foreground
+
+sizes = st.tuples(*[st.integers(1, 5)] * 3)
+seeds = st.integers(0, 2**31)
+
+
+def near(found, naive):
+    """To 1e-4 of the largest number."""
+    return (found - naive).abs().max() <= 1e-4 * naive.abs().max().clamp_min(1e-6)
+
+
+def soft_masks(seed, *shape):
+    """Random, soft, mostly empty in one class and all but full in another."""
+    masks = torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+    masks[:, 0] *= masks[:, 0] > 0.9
+    return masks
+
+
+@settings(max_examples=60, deadline=None)
+@given(seeds, sizes, st.sampled_from([1, 2, 4, 8, 16]), st.integers(0, 3), st.booleans())
+def test_eq_2_pools_raised_features_without_raising_them(seed, size, stride, odd, align_corners):
+    """``odd`` voxels more than the stride says: the full grid need not be a multiple of the cells."""
+    torch.manual_seed(seed)
+    features, full = torch.randn(2, 3, *size), [n * stride + odd for n in size]
+    masks = soft_masks(seed, 2, 2, *full)
+    raised = F.interpolate(features, size=full, mode="trilinear", align_corners=align_corners)
+    naive = torch.einsum("bcdhw,bkdhw->bkc", raised, masks) / masks.sum((2, 3, 4)).clamp_min(1)[..., None]
+    assert near(pooled_foreground(features, masks, align_corners), naive)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds, sizes, st.sampled_from([1, 2, 4]), st.integers(1, 3), st.sampled_from([1, 2]))
+def test_eq_3_and_4_shuffle_concatenate_convolve_unshuffle_as_two_matrices(seed, size, stride, kept, average):
+    """The naive form at full resolution; ``average`` is what a wide cell's mask is averaged by first."""
+    torch.manual_seed(seed)
+    features = torch.randn(1, kept * stride**3, *size)
+    masks = soft_masks(seed, 1, 2, *(n * stride * average for n in size))
+    mixing = torch.randn(kept, kept + 1)
+    naive = []
+    for mask in F.avg_pool3d(masks, average)[0]:
+        full = torch.cat([shuffle(features, stride), mask[None, None]], 1)
+        naive.append(cells(unshuffle(torch.einsum("oc,bcdhw->bodhw", mixing, full), stride)))
+    fusion = LinearMaskFusion(kept * stride**3, stride * average, finest=stride)
+    with torch.no_grad():
+        fusion.features.weight.copy_(torch.kron(mixing[:, :kept].contiguous(), torch.eye(stride**3)))
+        fusion.features.bias.zero_()
+        fusion.mask.weight.copy_(torch.kron(mixing[:, kept:].contiguous(), torch.eye(stride**3)))
+        assert near(fusion(features, masks), torch.stack(naive, 1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds, sizes, sizes, st.booleans())
+def test_trilinear_is_one_matrix_along_each_axis(seed, size, more, align_corners):
+    torch.manual_seed(seed)
+    x, full = torch.randn(1, 2, *size), [a + b for a, b in zip(size, more, strict=True)]
+    by_d, by_h, by_w = (raising(n, m, align_corners) for n, m in zip(size, full, strict=True))
+    found = torch.einsum("Dd,Hh,Ww,bcdhw->bcDHW", by_d, by_h, by_w, x)
+    assert near(found, F.interpolate(x, size=full, mode="trilinear", align_corners=align_corners))
