@@ -14,7 +14,7 @@ from ..errors import IrisError
 from ..network.task_encoder import pooled_foreground
 
 EXACT = 50_000  # vectors that are compared one by one, in some 20 ms; more go into a graph
-SHORTLIST = 512  # candidates of the graph that are compared exactly
+SHORTLIST = 1024  # candidates of the graph that are compared exactly
 
 
 def class_vectors(features: Sequence[Tensor], masks: Tensor, align_corners: bool) -> NDArray[np.float16]:
@@ -45,9 +45,10 @@ class Index:
     :param vectors: (M, D) of length one, float16.
 
     Up to `EXACT` vectors, and without the library usearch (the extra ``pools``) any number, are compared one by one.
-    More go into usearch's HNSW graph (built at the first question, in some 20 s per 100,000), which answers in
-    milliseconds and finds nine of the ten nearest. It is never read from a file, since such a file could come from a
-    stranger. usearch and not faiss: the OpenMP that faiss brings along ends the process beside torch's on macOS.
+    More go into usearch's HNSW graph, built at the first question (about a minute per 100,000 on a busy machine). It
+    answers in milliseconds and misses some: of the ten nearest it finds nine among 365,000, seven or eight among a
+    million. It is never read from a file, since such a file could come from a stranger. usearch and not faiss: the
+    OpenMP that faiss brings along ends the process beside torch's on macOS.
     """
 
     def __init__(self, vectors: NDArray[np.float16]) -> None:
