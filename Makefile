@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Where the labelled sets lie, for training and evaluation; tests that need them say so when they are not there.
 DATA ?= ../shared/data
+STRATEGY ?= one-shot
 # How many processes train together, and the threads of each.
 PROCESSES ?= 1
 THREADS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) / $(PROCESSES) )))
@@ -13,6 +14,8 @@ THREADS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) / $(PROCESSES) )))
 help:
 	@echo "make demo      mark one scan, segment others, write a report (about 2 minutes)"
 	@echo "make test      all checks"
+	@echo "make slow      tests that take minutes"
+	@echo "make benchmark speed and memory on this machine"
 	@echo "make evaluate  Dice on the test split of DATA=$(DATA)"
 	@echo "make reproduce the paper's tables and figures at our scale, in runs/reproduced (hours: networks are trained)"
 	@echo "make train     train the network on DATA=$(DATA), or go on where it stopped"
@@ -37,8 +40,16 @@ lint: install
 types: install
 	$(BIN)/mypy
 
+slow: install
+	$(BIN)/python -m pytest -m slow --timeout 3600
+
+benchmark: install
+	@mkdir -p runs
+	$(BIN)/irissegment benchmark --json runs/benchmark.json
+
 evaluate: install
-	$(BIN)/irissegment evaluate --data $(DATA) --split test --strategy one-shot --json runs/evaluation.json
+	@mkdir -p runs
+	$(BIN)/irissegment evaluate --data $(DATA) --split test --strategy $(STRATEGY) --json runs/$(STRATEGY).json
 
 reproduce: install
 	$(BIN)/irissegment reproduce all --data $(DATA) --output runs/reproduced
