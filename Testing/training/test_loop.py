@@ -1,5 +1,6 @@
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -83,23 +84,41 @@ def test_a_run_that_stopped_goes_on_as_if_it_had_not(small_set, tmp_path):
         assert all(torch.equal(whole[key], halves[key]) for key in whole), name
 
 
+# The second process begins late, so that its own clock would call for a checkpoint at another step than the first's.
+LATE_AND_OFTEN = """
+import os, sys, time
+from IrisSegmentLib.cli import main
+from IrisSegmentLib.training import loop
+loop.CHECKPOINT_SECONDS, read = 1.0, loop.read_cases
+def late(*given):
+    time.sleep(1.5 * int(os.environ["RANK"]))
+    return read(*given)
+loop.read_cases = late
+sys.exit(main())
+"""
+
+
 def test_two_processes_learn_from_the_mean_of_their_episodes(small_set, tmp_path):
     steps = 3
+    (tmp_path / "train.py").write_text(LATE_AND_OFTEN)
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
-        "-m", "IrisSegmentLib", "train", "--data", str(small_set), "--output", str(tmp_path / "two"),
+        str(tmp_path / "train.py"), "train", "--data", str(small_set), "--output", str(tmp_path / "two"),
         "--network", "tiny", "--steps", str(steps),
     ]  # fmt: skip
     root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=root, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, cwd=root, check=False,
+        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "2 processes" in done.stdout and len((tmp_path / "two" / "log.jsonl").read_text().splitlines()) == 1
+    assert "2 processes" in done.stdout and len((tmp_path / "two" / "log.jsonl").read_text().splitlines()) > 1
     two = torch.load(tmp_path / "two" / "checkpoint.pt", weights_only=True)
     one = Trainer(arguments(small_set, tmp_path / "one", 1, "--steps", str(steps)))
     episodes = Episodes(read_cases(small_set, "train"), 0)
     for step in range(steps):
         pair = [episodes.draw(2 * step), episodes.draw(2 * step + 1)]
-        loss = sum(one.lesson(e.images, e.masks, 1 + step % (len(e.images) - 1)) for e in pair) / 2
+        loss = sum(one.lesson(e.images, e.masks, 1 + step % (len(e.images) - 1), False) for e in pair) / 2
         one.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(one.network.parameters(), 1.0)
@@ -112,3 +131,14 @@ def test_two_processes_learn_from_the_mean_of_their_episodes(small_set, tmp_path
         for state in (one.network.state_dict(), two["network"])
     ]
     assert torch.cosine_similarity(moves[0], moves[1], dim=0) > 0.97
+
+
+def test_tokens_alone_means_that_the_decoder_hears_nothing_of_the_affinity():
+    network = build("tiny", seed=1).train()
+    images, masks = torch.randn(2, 1, 32, 32, 32), torch.zeros(2, 1, 32, 32, 32)
+    masks[:, :, :16] = 1
+    for alone in (False, True):
+        network.zero_grad()
+        episode_loss(network, images, masks, 1, alone).backward()
+        assert bool(network.decoder.carried.weight.grad.any()) is not alone
+        assert network.affinity.middle.weight.grad.any(), "and still the affinity learns"
