@@ -139,10 +139,12 @@ class EngineClient:
             job.cancel()
 
     def close(self) -> None:
-        """End the worker and remove every exchanged array."""
+        """End the worker and remove every exchanged array; what ran or waited is cancelled when this returns."""
         self.cancel_all()
         self._life += 1
         self._transport.kill()
+        if self._running is not None:
+            self._end(self._running, "cancelled")
         self._mover.shutdown(wait=True)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)

@@ -96,6 +96,33 @@ class Session:
             on_cancelled=lambda: onError(""),
         )  # fmt: skip
 
+    def addReference(
+        self,
+        preset: Preset,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        segmentationNode: slicer.vtkMRMLSegmentationNode,
+        segmentIDs: Sequence[str],
+        onProgress: OnProgress,
+        onDone: Callable[[Preset], None],
+        onError: OnError,
+    ) -> Job:
+        """Learn one more reference of a preset, in the background: ``onDone`` gets the preset with it at its end.
+
+        :raises IrisError: at once, when the segments are not those of the preset, and as `encode`.
+        """
+
+        def done(added: Preset) -> None:
+            if (added.network, added.preprocessing) == (preset.network, preset.preprocessing):
+                onDone(preset.with_reference(added))
+                return
+            onError(
+                f"The preset '{preset.name}' was made by another network than the one in use; "
+                "encode the reference as a new preset, or choose the network that made it."
+            )
+
+        ordered = _inPresetOrder(preset, segmentationNode, segmentIDs)
+        return self.encode(volumeNode, segmentationNode, ordered, preset.name, onProgress, done, onError)
+
     def segmentAll(
         self,
         preset: Preset,
@@ -163,6 +190,20 @@ def workerPython() -> list[str]:
     places = [executable.parent, executable.parent / "bin", executable.parent.parent / "bin"]
     found = [place / name for place in places for name in names if (place / name).exists()]
     return [str(found[0] if found else executable)]
+
+
+def _inPresetOrder(
+    preset: Preset, segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: Sequence[str]
+) -> list[str]:
+    segmentation = segmentationNode.GetSegmentation()
+    byName = {segmentation.GetSegment(segmentID).GetName(): segmentID for segmentID in segmentIDs}
+    wanted = [segment.name for segment in preset.segments]
+    if len(segmentIDs) != len(wanted) or set(byName) != set(wanted):
+        raise IrisError(
+            f"The preset '{preset.name}' knows other segments than those ticked; "
+            f"tick these and no others: {', '.join(wanted)}."
+        )
+    return [byName[name] for name in wanted]
 
 
 def _inWords(result: Result) -> str:

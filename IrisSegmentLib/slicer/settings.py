@@ -27,6 +27,13 @@ def networkFolder() -> Path:
     return personalFolder() / "Networks"
 
 
+def presetFolder() -> Path:
+    """Where presets are kept; it is made when it is not there."""
+    folder = personalFolder() / "Presets"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def network() -> Path | None:
     """The file of the chosen network, or None for the bundled one."""
     path = str(qt.QSettings().value(GROUP + "network", "") or "")

@@ -74,9 +74,16 @@ def loadModule(path: str | Path) -> Any:
     panel.setLayout(qt.QVBoxLayout())
     panel.setMRMLScene(slicer.mrmlScene)
     panel.windowTitle = parent.title
-    widget = getattr(module, f"{name}Widget")(panel)
-    record.widgetRepresentation = lambda: types.SimpleNamespace(self=lambda: widget)
-    widget.setup()
+
+    def show() -> Any:
+        widget = getattr(sys.modules[name], f"{name}Widget")(panel)
+        setattr(slicer.modules, f"{name}Widget", widget)
+        widget.setup()
+        return widget
+
+    panel.reload = show
+    record.widgetRepresentation = lambda: panel
+    widget = show()
     widget.enter()
     slicer.app.startUp()
     return widget

@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -116,7 +117,7 @@ def test_mark_one_segment_all_keep_the_preset_and_use_it_tomorrow(panel, tmp_pat
     reference = mark("023")
     choose(panel, volumes["Patient A"], reference)
     assert "preset first" in panel.ui.segmentButton.toolTip
-    assert [v.GetName() for v in panel.tickedTargets()] == ["Patient B", "Patient C"]
+    assert [v.GetName() for v in panel.targets.ticked()] == ["Patient B", "Patient C"]
     with SlicerRuntime.EventLoopWatch() as watch:
         encode(panel)
         assert [p.name for p in panel.logic.presets] == ["Hippocampus"], panel.ui.statusLabel.text
@@ -128,14 +129,14 @@ def test_mark_one_segment_all_keep_the_preset_and_use_it_tomorrow(panel, tmp_pat
     SlicerRuntime.screenshot(panel.parent, os.environ.get("IRIS_SCREENSHOT", tmp_path / "panel.png"))
     assert "2 of 2" in panel.ui.statusLabel.text
 
-    panel.savePreset(tmp_path / "hippocampus.iris")
-    panel.onRemovePreset()
+    panel.presets.save(tmp_path / "hippocampus.iris")
+    panel.presets.remove()
     slicer.mrmlScene.Clear(False)
     SlicerRuntime.processEvents(0.05)
     assert panel.ui.targetsTable.rowCount == 0 and not panel.logic.presets
 
     tomorrow = load("048", "Patient D")
-    panel.loadPreset(tmp_path / "hippocampus.iris")
+    panel.presets.load(tmp_path / "hippocampus.iris")
     SlicerRuntime.processEvents(0.05)
     segment(panel)
     node = results()["Patient D"]
@@ -179,13 +180,13 @@ def test_a_preset_grows_by_references_that_can_be_switched_off_and_on(panel, tmp
 
     panel.ui.presetsList.setCurrentRow(0)
     assert rows(panel) == [("Reference 1: Patient A", False), ("Reference 2: Patient B", True)]
-    panel.savePreset(tmp_path / "two.iris")
+    panel.presets.save(tmp_path / "two.iris")
     tick(panel, 1, False)
     assert "Tick one of its references" in panel.ui.segmentButton.toolTip and not panel.ui.segmentButton.enabled
-    panel.loadPreset(tmp_path / "two.iris")
+    panel.presets.load(tmp_path / "two.iris")
     assert rows(panel) == [("Reference 1", False), ("Reference 2", True)], "a preset holds no names of volumes"
     panel.ui.presetsList.setCurrentRow(1)
-    panel.onRemovePreset()
+    panel.presets.remove()
     assert [len(p.references) for p in panel.logic.presets] == [2, 2]
 
     panel.ui.segmentsList.item(0).setCheckState(panel.ui.segmentsList.item(0).checkState().Unchecked)
@@ -247,7 +248,7 @@ def test_a_worker_killed_in_mid_run_is_one_sentence_and_the_next_click_works(pan
     SlicerRuntime.waitFor(lambda: not panel.logic.busy, 10)
     SlicerRuntime.processEvents(0.1)
     assert "try again" in panel.ui.statusLabel.text and "\n" not in panel.ui.statusLabel.text
-    assert panel.ui.targetsTable.item(1, panel.STATE).text() == "failed"
+    assert panel.ui.targetsTable.item(1, panel.targets.STATE).text() == "failed"
     assert slicer.mrmlScene.GetNumberOfNodes() == count and not results()
     segment(panel)
     assert set(results()) == {"B"}
@@ -281,8 +282,8 @@ def test_a_target_removed_or_changed_in_mid_run_is_reported_not_overwritten(pane
     slicer.mrmlScene.RemoveNode(c)
     SlicerRuntime.waitFor(lambda: not panel.logic.busy, 60)
     SlicerRuntime.processEvents(0.1)
-    assert not results() and panel.ui.targetsTable.item(1, panel.STATE).text() == "failed"
-    assert "was changed while" in panel.ui.targetsTable.item(1, panel.RESULT).text()
+    assert not results() and panel.ui.targetsTable.item(1, panel.targets.STATE).text() == "failed"
+    assert "was changed while" in panel.ui.targetsTable.item(1, panel.targets.RESULT).text()
 
 
 def test_closing_the_scene_in_mid_run_ends_the_work(panel):
@@ -300,6 +301,160 @@ def test_closing_the_scene_in_mid_run_ends_the_work(panel):
     assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
 
 
+def test_a_stopped_run_says_nothing_of_the_next_scene(panel):
+    import slicer
+
+    for case, name in (("023", "A"), ("035", "B")):
+        load(case, name)
+    choose(panel, slicer.util.getNode("A"), mark("023"))
+    encode(panel)
+    stale = slicer.util.getNode("B").GetID()
+    panel.ui.segmentButton.click()
+    SlicerRuntime.waitFor(lambda: panel.ui.progressBar.value > 0, 30)
+    slicer.mrmlScene.Clear(False)
+    load("035", "other")
+    fresh = load("038", "another")
+    assert fresh.GetID() == stale and panel.logic.busy, "the next scene uses the same IDs again"
+    SlicerRuntime.waitFor(lambda: not panel.logic.busy, 2)
+    SlicerRuntime.processEvents(0.1)
+    assert targets(panel) == [("other", True, ""), ("another", True, "")]
+    assert panel.ui.segmentButton.enabled, panel.ui.segmentButton.toolTip
+
+
+def leave(panel):
+    """Show another module."""
+    panel.parent.isEntered = False
+    panel.exit()
+
+
+def come_back(panel):
+    panel.parent.isEntered = True
+    panel.enter()
+
+
+def is_ticked(item):
+    return item.checkState() == item.checkState().Checked
+
+
+def segments(panel):
+    items = [panel.ui.segmentsList.item(n) for n in range(panel.ui.segmentsList.count)]
+    return [(item.text(), is_ticked(item)) for item in items]
+
+
+def targets(panel):
+    """Name, tick and state of every row."""
+    table, columns = panel.ui.targetsTable, panel.targets
+    cells = [(table.item(n, columns.VOLUME), table.item(n, columns.STATE)) for n in range(table.rowCount)]
+    return [(volume.text(), is_ticked(volume), state.text()) for volume, state in cells]
+
+
+def tick_target(panel, row, ticked):
+    item = panel.ui.targetsTable.item(row, panel.targets.VOLUME)
+    item.setCheckState(item.checkState().Checked if ticked else item.checkState().Unchecked)
+
+
+def test_work_goes_on_while_another_module_is_shown_and_all_is_there_on_return(panel):
+    a, b, c = (load(case, name) for case, name in (("023", "A"), ("035", "B"), ("038", "C")))
+    reference = mark("023")
+    choose(panel, a, reference)
+    panel.ui.segmentsList.item(1).setCheckState(panel.ui.segmentsList.item(1).checkState().Unchecked)
+    encode(panel)
+    tick_target(panel, 2, False)
+    panel.ui.segmentButton.click()
+    leave(panel)
+    segmentation = reference.GetSegmentation()  # the Segment Editor is where one goes meanwhile
+    segmentation.GetSegment(segmentation.GetNthSegmentID(0)).SetName("Head")
+    segmentation.AddEmptySegment("new", "New")
+    b.SetName("B renamed")
+    SlicerRuntime.waitFor(lambda: not panel.logic.busy, 60)
+    assert set(results()) == {"B renamed"} and len(voxels(results()["B renamed"])) == 1
+
+    come_back(panel)
+    assert segments(panel) == [("Head", True), (NAMES[1], False), ("New", True)]
+    assert targets(panel) == [("A", False, "reference"), ("B renamed", True, "done"), ("C", False, "")]
+    assert panel.ui.statusLabel.text == "1 of 1 volumes segmented." and panel.ui.progressBar.value == 100
+    assert panel.ui.referenceVolumeSelector.currentNode() is a
+    assert panel.ui.encodeButton.enabled and panel.ui.segmentButton.enabled and not panel.ui.cancelButton.enabled
+
+    for row, ticked in enumerate((True, False, False)):  # the reference as a target, because a person says so
+        tick_target(panel, row, ticked)
+    load("048", "D")
+    SlicerRuntime.processEvents(0.05)
+    assert [ticked for name, ticked, state in targets(panel)] == [True, False, False, True]
+    tick_target(panel, 3, False)
+    segment(panel)
+    assert panel.ui.statusLabel.text == "1 of 1 volumes segmented.", "of this run, not of all"
+    assert set(results()) == {"A", "B renamed"} and c is not None
+
+
+def test_a_scene_closed_while_another_module_is_shown_leaves_an_empty_panel(panel):
+    import slicer
+
+    choose(panel, load("023", "A"), mark("023"))
+    leave(panel)
+    slicer.mrmlScene.Clear(False)
+    SlicerRuntime.processEvents(0.05)
+    come_back(panel)
+    assert not segments(panel) and not targets(panel) and not panel.ui.encodeButton.enabled
+    choose(panel, load("035", "B"), mark("035"))
+    assert segments(panel) == [(NAMES[0], True), (NAMES[1], True)] and targets(panel) == [("B", False, "reference")]
+    assert panel.ui.encodeButton.enabled, panel.ui.encodeButton.toolTip
+
+
+def test_nothing_reaches_a_panel_that_was_cleaned_up(panel):
+    import slicer
+
+    for case, name in (("023", "A"), ("035", "B")):
+        load(case, name)
+    choose(panel, slicer.util.getNode("A"), mark("023"))
+    encode(panel)
+    panel.ui.segmentButton.click()
+    SlicerRuntime.waitFor(lambda: panel.ui.progressBar.value > 0, 30)
+    panel.cleanup()
+    assert targets(panel)[1] == ("B", True, "stopped"), "said at once, not when the panel may be gone"
+    panel.ui.statusLabel.text = "gone"
+    panel.ui.targetsTable.setRowCount(0)
+    load("038", "C")
+    panel.logic.getParameterNode().presetName = "other"
+    SlicerRuntime.processEvents(0.8)
+    assert panel.ui.statusLabel.text == "gone" and not targets(panel) and not results()
+    assert panel.ui.presetNameEdit.text == ""
+
+
+@pytest.fixture
+def library():
+    """The library's modules as they were, for other tests hold on to their classes."""
+
+    def ours():
+        return {name: module for name, module in sys.modules.items() if name.split(".")[0] == "IrisSegmentLib"}
+
+    kept = ours()
+    yield ours
+    for name in ours():
+        del sys.modules[name]
+    sys.modules.update(kept)
+
+
+def test_reload_brings_a_new_panel_of_new_code(panel, library):
+    import slicer
+
+    choose(panel, load("023", "A"), mark("023"))
+    encode(panel)
+    before = library()
+    assert "IrisSegmentLib.slicer.panels.targets" in before
+    panel.onReload()
+    fresh = slicer.modules.IrisSegmentWidget
+    try:
+        after = library()
+        assert "IrisSegmentLib.slicer.panels.targets" in after
+        assert not [name for name in after if after[name] is before.get(name)]
+        assert fresh is not panel and targets(fresh) == [("A", False, "reference")], "the scene's choices stay"
+        encode(fresh)
+        assert len(fresh.logic.presets) == 1
+    finally:
+        fresh.cleanup()
+
+
 def test_foreign_and_missing_presets_are_refused_in_the_panel(panel, tmp_path):
     from IrisSegmentLib.engine import Engine
     from IrisSegmentLib.evaluation.dataset import LabelledSet
@@ -307,7 +462,7 @@ def test_foreign_and_missing_presets_are_refused_in_the_panel(panel, tmp_path):
 
     (tmp_path / "bad.iris").write_bytes(b"not a preset")
     for path, words in ((tmp_path / "bad.iris", "not a preset"), (tmp_path / "gone.iris", "no preset file")):
-        panel.loadPreset(path)
+        panel.presets.load(path)
         assert words in panel.ui.statusLabel.text and not panel.logic.presets
     save_network(build("tiny"), tmp_path / "other.safetensors")
     labelled = LabelledSet.read(ROOT / "Resources" / "SampleCases" / "hippocampus")
@@ -315,7 +470,7 @@ def test_foreign_and_missing_presets_are_refused_in_the_panel(panel, tmp_path):
     engine = Engine(tmp_path / "other.safetensors", "cpu")
     other = engine.encode(labelled.image(case), labelled.label(case), name="other")
     other.save(tmp_path / "other.iris")
-    panel.loadPreset(tmp_path / "other.iris")
+    panel.presets.load(tmp_path / "other.iris")
     load("035", "B")
     SlicerRuntime.processEvents(0.05)
     segment(panel)
@@ -332,9 +487,9 @@ def agree(panel, address, checksum=""):
     """Click through the consent for the public network."""
     assert panel.ui.publicNetworkButton.enabled, panel.ui.publicNetworkButton.toolTip
     panel.ui.publicNetworkButton.click()
-    panel._consent.address.text = address
-    panel._consent.checksum.text = checksum
-    panel._consent.agreeButton.click()
+    panel.network.consent.address.text = address
+    panel.network.consent.checksum.text = checksum
+    panel.network.consent.agreeButton.click()
 
 
 def fetched(panel, seconds=30):
@@ -346,14 +501,14 @@ def test_nothing_is_downloaded_without_consent(panel, server, tmp_path):
     from IrisSegmentLib.engine.networks import PUBLIC_ADDRESS
 
     panel.ui.publicNetworkButton.click()
-    dialog = panel._consent.dialog
+    dialog = panel.network.consent.dialog
     words = " ".join(child.text for child in dialog.children() if child.className() == "QLabel")
     for word in ("MIT", "GB", "NVIDIA GPU", "never leave this computer"):
         assert word in words
-    assert panel._consent.address.text == PUBLIC_ADDRESS
+    assert panel.network.consent.address.text == PUBLIC_ADDRESS
     SlicerRuntime.screenshot(dialog, os.environ.get("IRIS_CONSENT", tmp_path / "consent.png"))
-    panel._consent.address.text = server.address
-    panel._consent.declineButton.click()
+    panel.network.consent.address.text = server.address
+    panel.network.consent.declineButton.click()
     SlicerRuntime.processEvents(0.1)
     assert not dialog.visible and not server.asked and not panel.logic.fetching
 
@@ -382,14 +537,14 @@ def test_the_public_network_is_fetched_while_scans_are_segmented_and_then_used(p
 
     before = voxels(results()["B"])
     segment(panel)
-    assert "made by another network" in panel.ui.targetsTable.item(1, panel.RESULT).text()
+    assert "made by another network" in panel.ui.targetsTable.item(1, panel.targets.RESULT).text()
     assert all(map(np.array_equal, before, voxels(results()["B"]))), "a refusal leaves what was there"
     assert panel.ui.removeDownloadsButton.enabled
-    panel.removeDownloads()
+    panel.network.removeDownloads()
     assert settings.network() is None and not settings.hasDownloads()
     assert "bundled" in panel.ui.networkLabel.text and not panel.ui.removeDownloadsButton.enabled
     segment(panel)
-    assert panel.ui.targetsTable.item(1, panel.STATE).text() == "done" and target is not None
+    assert panel.ui.targetsTable.item(1, panel.targets.STATE).text() == "done" and target is not None
 
 
 def test_a_cancelled_download_stops_at_once_and_goes_on_at_the_next_click(panel, server):
@@ -432,13 +587,13 @@ def test_a_network_from_a_file_is_used_and_keeps_its_own_presets(panel, tmp_path
     tiny_network = tmp_path / "tiny.safetensors"
     save_network(build("tiny"), tiny_network)
     (tmp_path / "picture.pth").write_bytes(b"no network")
-    panel.fetchNetwork(str(tmp_path / "picture.pth"))
+    panel.network.fetch(str(tmp_path / "picture.pth"))
     fetched(panel)
     assert "'picture.pth' is not the public Iris checkpoint" in panel.ui.statusLabel.text
     assert settings.network() is None
     choose(panel, load("023", "A"), mark("023"))
     encode(panel)
-    panel.fetchNetwork(str(tiny_network))
+    panel.network.fetch(str(tiny_network))
     fetched(panel)
     assert settings.network() == tiny_network, "a network file stays where it is"
     assert panel.ui.networkLabel.toolTip == str(tiny_network)
@@ -448,7 +603,7 @@ def test_a_network_from_a_file_is_used_and_keeps_its_own_presets(panel, tmp_path
     encode(panel)
     assert len(panel.logic.presets) == 2
     save_network(build("tiny", seed=1), tiny_network)
-    panel.fetchNetwork(str(tiny_network))
+    panel.network.fetch(str(tiny_network))
     fetched(panel)
     encode(panel)
     networks = [preset.network for preset in panel.logic.presets]
@@ -461,7 +616,7 @@ def test_a_network_from_a_file_is_used_and_keeps_its_own_presets(panel, tmp_path
     assert "made by another network" in panel.ui.statusLabel.text
     panel.ui.presetsList.setCurrentRow(0)
     segment(panel)
-    assert panel.ui.targetsTable.item(1, panel.STATE).text() == "done"
+    assert panel.ui.targetsTable.item(1, panel.targets.STATE).text() == "done"
 
 
 def test_the_device_is_kept_for_this_computer(panel):

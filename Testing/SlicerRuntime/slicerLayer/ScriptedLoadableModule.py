@@ -29,7 +29,6 @@ class ScriptedLoadableModuleWidget:
         self.parent = parent
         self.layout = parent.layout()
         self.moduleName = type(self).__name__.removesuffix("Widget")
-        setattr(slicer.modules, type(self).__name__, self)
 
     def resourcePath(self, name):
         path = getattr(slicer.modules, self.moduleName.lower()).path
@@ -43,7 +42,8 @@ class ScriptedLoadableModuleWidget:
 
     def cleanup(self): ...
 
-    def onReload(self): ...
+    def onReload(self):
+        slicer.util.reloadScriptedModule(self.moduleName)
 
 
 class ScriptedLoadableModuleLogic:
