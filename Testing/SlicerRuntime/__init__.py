@@ -17,6 +17,7 @@ Example::
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import sys
@@ -42,6 +43,7 @@ def start(slicerPython: str | Path | None = None) -> Any:
 
     from . import application, pythonqt, scene, widgets
 
+    _keepNone()
     pythonqt.install()
     widgets.install()
     logic = scene.boot()
@@ -50,6 +52,13 @@ def start(slicerPython: str | Path | None = None) -> Any:
     slicer.__path__.append(str(layer))
     _started["app"] = slicer.app
     return slicer.app
+
+
+def _keepNone() -> None:
+    """PySide 6.12 gives None back once more than it took it, at every call that returns nothing: from Python 3.12 on
+    None is immortal, as in Slicer; before, the process ends after some thousand calls. So None is made to last."""
+    if sys.version_info < (3, 12):
+        ctypes.c_ssize_t.from_address(id(None)).value += 2**40
 
 
 def loadModule(path: str | Path) -> Any:

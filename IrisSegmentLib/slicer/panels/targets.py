@@ -22,6 +22,7 @@ STATES = {
     "failed": _("failed"),
     "cancelled": _("stopped"),
 }
+WIDEST_NAME = 150  # pixels; a longer name is wrapped, to leave room for the result
 Fate = tuple[str, str]  # a state, and words on it
 
 
@@ -155,8 +156,10 @@ class TargetsPanel:
         table.setColumnCount(3)
         table.setHorizontalHeaderLabels([_("Volume"), _("State"), _("Result")])
         table.verticalHeader().hide()
+        table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         header = table.horizontalHeader()
         header.setSectionResizeMode(self.VOLUME, qt.QHeaderView.ResizeToContents)
         header.setSectionResizeMode(self.STATE, qt.QHeaderView.ResizeToContents)
+        header.maximumSectionSize = WIDEST_NAME
         header.setStretchLastSection(True)
         table.setWordWrap(True)
