@@ -134,6 +134,7 @@ class PlaceHead(nn.Module):
     """
 
     MIXED, HIDDEN = 8, 16
+    AT_ONCE = 2**21  # numbers of the classes' finest maps that are held at once
 
     def __init__(self, tokens: int, coarse: int, fine: int, stride: int, affinity: bool) -> None:
         super().__init__()
@@ -151,14 +152,17 @@ class PlaceHead(nn.Module):
         f, size = self.stride, fine.shape[2:]
         if torch.is_grad_enabled() or len(coarse) > 1:
             return shuffle(self._read(weights, coarse, fine, carried), f).unflatten(0, weights.shape[:2])[:, :, 0]
-        # Class by class: maps that are used again while still warm, and memory that does not grow with the classes.
-        logits = fine.new_empty(1, weights.shape[1], *(n * f for n in size))
-        for n in range(weights.shape[1]):
-            one = slice(n, n + 1)
-            parts = self._read(weights[:, one], coarse, fine, None if carried is None else carried[:, one])
-            d, h, w = size
-            logits[0, n].view(d, f, h, f, w, f).copy_(parts[0].view(f, f, f, d, h, w).permute(3, 0, 4, 1, 5, 2))
-        return logits
+        # A few classes at a time: maps that are used again while still warm, and memory that does not grow with the
+        # classes.
+        few = max(1, self.AT_ONCE // (self.HIDDEN * fine[0, 0].numel()))
+        logits = fine.new_empty(weights.shape[1], *(n * f for n in size))
+        d, h, w = size
+        for n in range(0, len(logits), few):
+            some = slice(n, n + few)
+            parts = self._read(weights[:, some], coarse, fine, None if carried is None else carried[:, some])
+            parts = parts.unflatten(1, (f, f, f)).permute(0, 4, 1, 5, 2, 6, 3)
+            logits[some].view(-1, d, f, h, f, w, f).copy_(parts)
+        return logits[None]
 
     def _read(self, weights: Tensor, coarse: Tensor, fine: Tensor, carried: Tensor | None) -> Tensor:
         """Classes whose ``weights`` (B, K, ...) these are, from normed features: (B*K, stride**3, d, h, w), the logits
@@ -180,10 +184,12 @@ def _mixed(features: Tensor, weights: Tensor, bias: Tensor | None = None, onto: 
     b, c = features.shape[:2]
     k, m = weights.shape[1:3]
     weights = weights / c**0.5
-    if b == k == 1 and fused.usable(features, weights):
-        return fused.convolve(
-            features, weights[0, 0, :, :, None, None, None], None if bias is None else bias[0, 0], onto=onto
-        )
+    if b == 1 and not torch.is_grad_enabled():
+        kernels, shifts = weights.reshape(k * m, c), None if bias is None else bias.reshape(k * m)
+        if k == 1 and fused.usable(features, kernels):
+            return fused.convolve(features, kernels[:, :, None, None, None], shifts, onto=onto)
+        maps = F.linear(cells(features)[0], kernels, shifts).T.reshape(k, m, *features.shape[2:])
+        return maps if onto is None else onto.add_(maps)
     maps = (weights.reshape(b, k * m, c) @ features.flatten(2)).reshape(b * k, m, *features.shape[2:])
     if bias is not None:
         maps = maps + bias.flatten(0, 1)[:, :, None, None, None]

@@ -46,8 +46,7 @@ class Precision:
 
     def lay_out(self, network: Iris) -> None:
         """Lay the kernels out as the feature maps will be."""
-        layout = torch.channels_last_3d if self.fast else torch.contiguous_format
-        network.to(memory_format=layout)  # type: ignore[call-overload]  # torch's own hints leave this out
+        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's hints leave this out
 
     def prepare(self, network: Iris) -> None:
         """For inference: lay the kernels out, and round them once instead of at every use."""
