@@ -11,6 +11,7 @@ import torch
 from IrisSegmentLib.context.bank import Average, MemoryBank
 from IrisSegmentLib.context.pool import Pool
 from IrisSegmentLib.context.preset import Preset
+from IrisSegmentLib.context.tuning import GAIN
 from IrisSegmentLib.engine import STRATEGIES, Cancelled, Engine, Progress
 from IrisSegmentLib.engine.strategies import retrieved
 from IrisSegmentLib.errors import IrisError
@@ -138,8 +139,9 @@ def state(engine):
 
 
 def test_tuning_repairs_tokens_that_were_spoilt(engine, singles, hippocampi, tmp_path):
-    """Random tokens cost a sixth of the Dice; a few steps win some of it back for scans that were held back, and move
-    tokens only. The network is untouched, the preset remembers."""
+    """A few steps win some Dice back for scans that were held back, and move tokens only. The network is untouched, the
+    preset remembers. How much random tokens cost hangs on the weights: those that lean on their affinity lose little.
+    """
     before = state(engine)
     random = torch.Generator().manual_seed(0)
     kept = singles[0].references[0]
@@ -149,7 +151,7 @@ def test_tuning_repairs_tokens_that_were_spoilt(engine, singles, hippocampi, tmp
     }
     spoilt = replace(singles[0], references=(replace(kept, levels=levels),))
     preset, outcome = engine.tune(spoilt, hippocampi[1:3], steps=10)
-    assert outcome.after > outcome.before + 0.01 and "rose from" in outcome.words
+    assert outcome.after >= outcome.before + GAIN and "rose from" in outcome.words
     assert state(engine) == before, "tuning touched the network"
     ours, theirs = preset.references[0].levels["fine"], levels["fine"]
     assert torch.equal(ours.keys, theirs.keys) and torch.equal(ours.values, theirs.values)
