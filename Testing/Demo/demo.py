@@ -44,6 +44,7 @@ def main() -> None:
             pictures += found[1]
     finally:
         module.cleanup()
+        SlicerRuntime.processEvents(0.3)  # until the worker's end is heard of
     say("Saving the scene")
     scene = save_scene(output)
     page = report.write(output, rows, pictures, seconds=time.monotonic() - started)
