@@ -21,8 +21,9 @@ from torch import Tensor
 from ..errors import IrisError
 from ..imaging.volume import Segment
 from ..network import TaskEmbeddings
+from .arrangement import Place, mean_place
 from .ensemble import UNREAD
-from .preset import LEVELS, Preset, Reference, mixed, numbers, tensors_of, text, write_whole
+from .preset import LEVELS, Preset, Reference, alone, mixed, numbers, tensors_of, text, write_whole
 
 SCHEMA = 1
 EXTENSION = ".irisbank"
@@ -30,6 +31,7 @@ FACTOR = 0.99
 # Kept per task and level, as many as several references have: with 512 the bank was worth one reference (cardiac MR:
 # Dice 60.1 against 67.8 with 2048), with these it is worth several references.
 CELLS = 2048
+OWN = "own"  # the level of a class that is looked at alone
 
 
 def bank_name(network: str) -> str:
@@ -135,6 +137,7 @@ class Average:
     counts: dict[str, int] = field(default_factory=dict)
     extents: list[tuple[float, float, float]] = field(default_factory=list)
     cells: dict[str, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
+    places: dict[str, list[Place]] = field(default_factory=dict)
     drawn: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
 
     def update(self, preset: Preset) -> None:
@@ -142,26 +145,37 @@ class Average:
         (reference,) = preset.references
         self.first = self.first or preset
         self.extents.append(reference.extent)
-        for place, segment in enumerate(preset.segments):
+        names = [s.name for s in preset.segments]
+        for n, segment in enumerate(preset.segments):
             self.segments.setdefault(segment.name, segment)
             self.counts[segment.name] = self.counts.get(segment.name, 0) + 1
             for level in LEVELS:
-                for scale, tokens in enumerate(reference.levels[level].tokens):
-                    key = (segment.name, level, scale)
-                    new = tokens[place].float()
-                    self.sums[key] = FACTOR * self.sums.get(key, torch.zeros_like(new)) + (1 - FACTOR) * new
+                self._average(segment.name, level, [t[n] for t in reference.levels[level].tokens])
+            if reference.places:
+                own = reference.levels[alone(n)]
+                self._average(segment.name, OWN, [t[0] for t in own.tokens])
+                self._sample(f"{OWN} {segment.name}", own, [segment.name], [segment.name])
+                self.places.setdefault(segment.name, []).append(reference.places[n])
         for level in LEVELS:
-            self._sample(level, reference.levels[level], [s.name for s in preset.segments])
+            self._sample(level, reference.levels[level], names, list(self.segments))
 
-    def _sample(self, level: str, embeddings: TaskEmbeddings, names: list[str]) -> None:
+    def _average(self, name: str, level: str, scales: Sequence[Tensor]) -> None:
+        for scale, tokens in enumerate(scales):
+            key, new = (name, level, scale), tokens.float()
+            self.sums[key] = FACTOR * self.sums.get(key, torch.zeros_like(new)) + (1 - FACTOR) * new
+
+    def _sample(self, level: str, embeddings: TaskEmbeddings, names: list[str], known: list[str]) -> None:
         """Each cell that goes by draws a number, the highest stay: all have the same chance. The values of classes
-        that came later, or that the reference does not show, are marked as not read."""
+        that came later, or that the reference does not show, are marked as not read.
+
+        :param names: classes of the embeddings; known: all that the level has met.
+        """
         if embeddings.keys is None or embeddings.values is None:
             return
         count = len(embeddings.keys)
-        values = torch.full((len(self.segments), count, 8), UNREAD)
+        values = torch.full((len(known), count, 8), UNREAD)
         for place, name in enumerate(names):
-            values[list(self.segments).index(name)] = embeddings.values[place].float()
+            values[known.index(name)] = embeddings.values[place].float()
         priority, keys = torch.rand(count, generator=self.drawn), embeddings.keys.float()
         if level in self.cells:
             kept_priority, kept_keys, kept_values = self.cells[level]
@@ -174,16 +188,22 @@ class Average:
     def preset(self, task: str) -> Preset:
         """All that went by, as one reference."""
         assert self.first is not None, "nothing was learned from"
-        levels = {}
-        for level in LEVELS:
-            scales = len(self.first.references[0].levels[level].tokens)
-            tokens = tuple(
-                torch.stack([self.sums[name, level, n] / (1 - FACTOR ** self.counts[name]) for name in self.segments])
-                for n in range(scales)
-            )
-            _, keys, values = self.cells.get(level, (None, None, None))
-            levels[level] = TaskEmbeddings(tokens, keys, values).half()
+        levels = {level: self._level(level, level, list(self.segments)) for level in LEVELS}
+        placed = [name for name in self.segments if name in self.places]
+        if len(placed) == len(self.segments):
+            levels |= {alone(n): self._level(OWN, f"{OWN} {name}", [name]) for n, name in enumerate(placed)}
         extent = numbers([sum(axis) / len(self.extents) for axis in zip(*self.extents, strict=True)], 3)
         segments = tuple(replace(s, label=n + 1) for n, s in enumerate(self.segments.values()))
         notes = f"Memory bank of {len(self.extents)} references"
-        return replace(self.first, name=task, segments=segments, references=(Reference(levels, extent),), notes=notes)
+        places = tuple(mean_place(self.places[name]) for name in placed) if alone(0) in levels else ()
+        references = (Reference(levels, extent, places=places),)
+        return replace(self.first, name=task, segments=segments, references=references, notes=notes)
+
+    def _level(self, level: str, cells: str, names: list[str]) -> TaskEmbeddings:
+        scales = sorted({scale for name, of, scale in self.sums if of == level})
+        tokens = tuple(
+            torch.stack([self.sums[name, level, n] / (1 - FACTOR ** self.counts[name]) for name in names])
+            for n in scales
+        )
+        _, keys, values = self.cells.get(cells, (None, None, None))
+        return TaskEmbeddings(tokens, keys, values).half()

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..errors import IrisError
 from ..imaging.volume import Segment
+from .arrangement import Place
 from .preset import (
     Preset,
     Reference,
@@ -183,8 +184,9 @@ class Pool:
                 prefix = f"{row}."
                 tensors = {k: file.get_tensor(k).clone() for k in file.keys() if k.startswith(prefix)}  # noqa: SIM118
             extent = tensors.pop(f"{row}.extent")
-            levels = levels_of(tensors, str(row), len(self.entries[row].segments))
-            return Reference(levels, numbers(extent.tolist(), 3))
+            places = tuple(Place.of(numbers(p, 9)) for p in tensors.pop(f"{row}.places", torch.empty(0, 9)).tolist())
+            levels = levels_of(tensors, str(row), len(self.entries[row].segments), len(places))
+            return Reference(levels, numbers(extent.tolist(), 3), places=places)
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise IrisError(f"The pool '{self._path.name}' was changed or is damaged; make it again.") from error
 
@@ -199,6 +201,8 @@ class Pool:
             reference = self._reference(row)
             tensors |= tensors_of(str(row), reference)
             tensors[f"{row}.extent"] = torch.tensor(reference.extent)
+            if reference.places:
+                tensors[f"{row}.places"] = torch.tensor([p.numbers() for p in reference.places])
         if self.entries:
             tensors["classes"] = torch.from_numpy(np.concatenate(self._classes))
             tensors["scans"] = torch.from_numpy(np.stack(self._scans))

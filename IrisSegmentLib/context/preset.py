@@ -24,6 +24,7 @@ from torch import Tensor
 from ..errors import IrisError
 from ..imaging.volume import Segment
 from ..network import TaskEmbeddings
+from .arrangement import Place, mean_place
 from .ensemble import joined
 
 SCHEMA = 1
@@ -33,17 +34,25 @@ LARGEST_HEADER = 4 * 2**20
 LEVELS = ("coarse", "fine")  # the whole reference scan; closer around its segments
 
 
+def alone(segment: int) -> str:
+    """The level that looks at one segment alone, by its place in the preset."""
+    return f"class{segment}"
+
+
 @dataclass(frozen=True)
 class Reference:
-    """What the network keeps of one reference: embeddings per level, for all segments of the preset.
+    """What the network keeps of one reference.
 
+    :param levels: embeddings of all segments of the preset by `LEVELS`, and of one segment by `alone`.
     :param extent: size of the closer look at it, in mm along R, A, S.
     :param enabled: whether the reference takes part; it can be switched off and on again.
+    :param places: of the segments; none when it was not looked at segment by segment.
     """
 
     levels: Mapping[str, TaskEmbeddings]
     extent: tuple[float, float, float]
     enabled: bool = True
+    places: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,12 @@ class Preset:
 
         :raises IrisError: when every reference is switched off.
         """
-        return joined([r.levels[level] for r in self.enabled()])
+        return joined([r.levels[level] for r in self.enabled() if level in r.levels])
+
+    def places(self) -> tuple[Place, ...]:
+        """Of the segments, averaged over the references; none when no reference was looked at segment by segment."""
+        placed = [r.places for r in self.enabled() if r.places]
+        return tuple(mean_place(of_segment) for of_segment in zip(*placed, strict=True))
 
     @property
     def extent(self) -> tuple[float, float, float]:
@@ -182,21 +196,17 @@ class Preset:
             "created": self.created,
             "tuning": None if self.tuning is None else asdict(self.tuning),
             "segments": [segment_out(s) for s in self.segments],
-            "references": [{"enabled": r.enabled, "extent": list(r.extent)} for r in self.references],
+            "references": [
+                {"enabled": r.enabled, "extent": list(r.extent), "places": [p.numbers() for p in r.places]}
+                for r in self.references
+            ],
         }
 
     @classmethod
     def from_words(cls, words: dict[str, Any], tensors: Mapping[str, Tensor]) -> Preset:
         """:raises ValueError: when they are not what a preset's words and numbers are (also KeyError, TypeError)."""
         segments = tuple(segment_in(s, n + 1) for n, s in enumerate(words["segments"]))
-        references = tuple(
-            Reference(
-                levels_of(tensors, str(n), len(segments)),
-                numbers(r["extent"], 3),
-                bool(r["enabled"]),
-            )
-            for n, r in enumerate(words["references"])
-        )
+        references = tuple(_reference_in(r, tensors, str(n), len(segments)) for n, r in enumerate(words["references"]))
         if not segments or not references or len(segments) > 255:
             raise ValueError("no segments or no references")
         return cls(
@@ -218,8 +228,22 @@ def mixed(
     levels = {
         level: joined([_picked(r.levels[level], shown, names) for r, shown in parts], counts).half() for level in LEVELS
     }
+    places = []
+    if all(reference.places for reference, _ in parts):
+        for n, name in enumerate(names):
+            counted = [(r, shown.index(name)) for (r, shown), c in zip(parts, counts, strict=True) if c[n]]
+            levels[alone(n)] = joined([r.levels[alone(own)] for r, own in counted]).half()
+            places.append(mean_place([r.places[own] for r, own in counted]))
     extents = [reference.extent for reference, _ in parts]
-    return Reference(levels, numbers([sum(axis) / len(parts) for axis in zip(*extents, strict=True)], 3))
+    extent = numbers([sum(axis) / len(parts) for axis in zip(*extents, strict=True)], 3)
+    return Reference(levels, extent, places=tuple(places))
+
+
+def _reference_in(words: dict[str, Any], tensors: Mapping[str, Tensor], prefix: str, classes: int) -> Reference:
+    """:raises ValueError: for words and numbers that are not a reference's (also KeyError, TypeError)."""
+    places = tuple(Place.of(numbers(p, 9)) for p in words.get("places", []))  # files before there were places: none
+    levels = levels_of(tensors, prefix, classes, len(places))
+    return Reference(levels, numbers(words["extent"], 3), bool(words["enabled"]), places)
 
 
 def _picked(embeddings: TaskEmbeddings, shown: Sequence[str], names: Sequence[str]) -> TaskEmbeddings:
@@ -259,12 +283,16 @@ def tensors_of(prefix: str, reference: Reference) -> dict[str, Tensor]:
     return {k: v.detach().half().contiguous().cpu() for k, v in found.items()}
 
 
-def levels_of(tensors: Mapping[str, Tensor], prefix: str, classes: int) -> dict[str, TaskEmbeddings]:
+def levels_of(tensors: Mapping[str, Tensor], prefix: str, classes: int, places: int) -> dict[str, TaskEmbeddings]:
     """What `tensors_of` stored.
 
-    :raises ValueError: when it is not that, for so many classes.
+    :param places: how many of the classes have a place, and so a look of their own: all or none.
+    :raises ValueError: when it is not that.
     """
-    return {level: _embeddings(tensors, f"{prefix}.{level}", classes) for level in LEVELS}
+    if places not in (0, classes):
+        raise ValueError("places do not fit the segments")
+    levels = {level: _embeddings(tensors, f"{prefix}.{level}", classes) for level in LEVELS}
+    return levels | {alone(n): _embeddings(tensors, f"{prefix}.{alone(n)}", 1) for n in range(places)}
 
 
 def _embeddings(tensors: Mapping[str, Tensor], prefix: str, classes: int) -> TaskEmbeddings:

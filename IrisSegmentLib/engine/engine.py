@@ -1,4 +1,5 @@
-"""Encode references and segment targets, coarse to fine: find where in the whole scan, then look closer there."""
+"""Encode references and segment targets, coarse to fine: find where in the whole scan, look closer there, then look
+closer still at each class alone."""
 
 from __future__ import annotations
 
@@ -13,16 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..context import tuning
+from ..context.arrangement import Place, expected_boxes
 from ..context.bank import MemoryBank
 from ..context.cache import EmbeddingCache, content_hash
 from ..context.ensemble import joined
 from ..context.pool import Pool
-from ..context.preset import Preset, Reference, Tuning
+from ..context.preset import Preset, Reference, Tuning, alone
 from ..context.retrieval import class_vectors, scan_vector
 from ..errors import IrisError
 from ..imaging.intensity import Intensity
 from ..imaging.volume import Segment, Segmentation, Volume, same_grid
-from ..imaging.window import PREPROCESSING, Window, box_of_segments
+from ..imaging.window import PREPROCESSING, Box, Window, box_of_segments, paste
 from ..network import Precision, TaskEmbeddings, load_network
 from .device import choose_device
 from .inputs import Inputs
@@ -30,6 +32,9 @@ from .progress import Progress
 from .strategies import choose
 
 MARGIN = 1.3  # how much wider than the object the closer look is
+CLOSER = 0.75  # what a closer look counts against the wider one before it
+MARGIN_ALONE = 1.4  # how much wider than a class the look at it alone is
+FELT = 0.1  # probability below which a cell says nothing of where a class is
 LEAST = 0.8  # the closer look is no smaller than this share of the reference's: a timid first answer would shrink it
 FAINT = -2.2  # logit of 10 %: where to look closer when nothing passes 50 % in the coarse answer
 
@@ -87,11 +92,12 @@ class Engine:
         if reference is None:
             progress.report(0.2, "Learning from the whole scan")
             coarse = self._encode(self.inputs.whole_scan(image), image, segmentation, intensity)
-            progress.report(0.6, "Learning from a closer look")
-            box = box_of_segments(segmentation, MARGIN)
-            assert box is not None, "an empty reference was let in"
-            fine = self._encode(self.inputs.over(image, box), image, segmentation, intensity)
-            reference = Reference({"coarse": coarse, "fine": fine}, box.extent)
+            windows, places = self._closer_windows(image, segmentation)
+            levels = {"coarse": coarse}
+            for n, (level, (window, shown)) in enumerate(windows.items()):
+                progress.report(0.5 + 0.5 * n / len(windows), "Learning from a closer look")
+                levels[level] = self._encode(window, image, shown, intensity)
+            reference = Reference(levels, windows["fine"][0].extent, places=places)
             self._cache.put(key, reference)
         progress.report(1.0, "Reference learned")
         words = tuple(Segment(s.name, s.color, s.terminology, 0, n + 1) for n, s in enumerate(segmentation.segments))
@@ -113,22 +119,57 @@ class Engine:
         window = self.inputs.whole_scan(image)
         progress.report(0.1, f"Finding {preset.name} in {image.name}")
         logits = self._segment(window, image, preset.embeddings("coarse"), intensity)
+        looks = [(window, logits)]
         found = logits.amax(0)
         box = window.box_of(found > 0, MARGIN) or window.box_of(found > FAINT, MARGIN)
         if box is not None:
-            progress.report(0.4, f"Looking closer at {image.name}")
+            progress.report(0.2, f"Looking closer at {image.name}")
             extent = tuple(LEAST * e for e in preset.extent)
             closer = self.inputs.over(image, box.at_least(extent))  # type: ignore[arg-type]
             fine = self._segment(closer, image, preset.embeddings("fine"), intensity)
-            # Both looks count: the first saw where, the second what exactly.
-            window, logits = closer, (window.seen_from(closer, logits) + fine) / 2
+            looks = [(closer, _both(window.seen_from(closer, logits), fine))]
+            looks = self._alone(image, preset, looks[0], intensity, progress.part(0.3, 0.8)) or looks
         progress.report(0.8, f"Drawing {preset.name} in {image.name}")
-        labels = window.paste(logits)
-        segmentation = Segmentation(labels[None], image.affine, preset.segments, f"{image.name} {preset.name}")
+        segmentation = Segmentation(paste(looks)[None], image.affine, preset.segments, f"{image.name} {preset.name}")
         progress.report(1.0, f"{image.name} is done")
-        return Result(
-            segmentation, confidence(logits), segmentation.volumes_ml(), time.perf_counter() - started
-        )
+        trust = tuple(c for _, logits in looks for c in confidence(logits))
+        return Result(segmentation, trust, segmentation.volumes_ml(), time.perf_counter() - started)
+
+    def _alone(
+        self, image: Volume, preset: Preset, wider: tuple[Window, Tensor], intensity: Intensity, progress: Progress
+    ) -> list[tuple[Window, Tensor]]:
+        """A look at each class alone, where all of them together say that it is; none when the preset has no places.
+
+        :param wider: the closer look at all of them.
+        """
+        places = preset.places()
+        if not places:
+            return []
+        window, logits = wider
+        looks = []
+        for n, box in enumerate(self._where(wider, places)):
+            progress.report(n / len(places), f"Looking closer at {preset.segments[n].name} in {image.name}")
+            if box is None:
+                looks.append((window, logits[n : n + 1]))
+                continue
+            closer = self.inputs.over_one(image, box)
+            found = self._segment(closer, image, preset.embeddings(alone(n)), intensity)
+            looks.append((closer, _both(window.seen_from(closer, logits[n : n + 1]), found)))
+        return looks
+
+    def _where(self, wider: tuple[Window, Tensor], places: Sequence[Place]) -> Sequence[Box | None]:
+        """A box for each class. A class that is the only one says itself how large it is: there is no telling by
+        others that a tumor is larger than the reference's."""
+        window, logits = wider
+        if len(places) == 1:
+            extent = tuple(LEAST * (h - low) for low, h in zip(places[0].low, places[0].high, strict=True))
+            box = window.box_of(logits[0] > 0, MARGIN)
+            return [box and box.at_least(extent)]  # type: ignore[arg-type]
+        felt = logits.sigmoid()
+        centers = [window.center_of(p * (p > FELT)) for p in felt]
+        if all(c is None for c in centers):
+            return [None] * len(places)
+        return expected_boxes(places, centers, confidence(logits), MARGIN_ALONE)
 
     def choose(
         self,
@@ -244,17 +285,36 @@ class Engine:
         if not others:
             return None
         intensity = self.inputs.intensity(image)
-        box = box_of_segments(segmentation, MARGIN)
-        assert box is not None, "an empty reference was let in"
-        windows = {"coarse": self.inputs.whole_scan(image), "fine": self.inputs.over(image, box)}
+        windows, _ = self._closer_windows(image, segmentation)
+        windows["coarse"] = (self.inputs.whole_scan(image), segmentation)
         return {
             level: tuning.View(
                 self._features(window, image, intensity),
-                self.inputs.masks(window, segmentation)[None].to(self.device),
+                self.inputs.masks(window, shown)[None].to(self.device),
                 self._here(joined([r.levels[level] for r in others])),
             )
-            for level, window in windows.items()
+            for level, (window, shown) in windows.items()
+            if all(level in r.levels for r in others)
         }
+
+    def _closer_windows(
+        self, image: Volume, segmentation: Segmentation
+    ) -> tuple[dict[str, tuple[Window, Segmentation]], tuple[Place, ...]]:
+        """The looks at a reference beside the whole scan, by level, each with the segments that it shows; and where
+        the segments lie."""
+        box = box_of_segments(segmentation, MARGIN)
+        assert box is not None, "an empty reference was let in"
+        windows = {"fine": (self.inputs.over(image, box), segmentation)}
+        places = []
+        for n in range(len(segmentation.segments) if self.inputs.alone else 0):
+            one = segmentation.only([n])
+            own = box_of_segments(one, 1.0)
+            assert own is not None, "an empty segment was let in"
+            window = self.inputs.over_one(image, own.widened(MARGIN_ALONE))
+            center = window.center_of(window.sample_masks(one)[0]) or own.center
+            places.append(_place(center, own, box))
+            windows[alone(n)] = (window, one)
+        return windows, tuple(places)
 
     def check(self, made: Preset | Pool | MemoryBank) -> None:
         """:raises IrisError: when a preset, pool or bank was made by another network or another preprocessing."""
@@ -293,6 +353,18 @@ class Engine:
 
     def _sampled(self, window: Window, image: Volume, intensity: Intensity) -> Tensor:
         return self.inputs.image(window, image, intensity).to(self.device)
+
+
+def _both(wider: Tensor, closer: Tensor) -> Tensor:
+    """Both looks count: the first saw where, the second what exactly."""
+    return (1 - CLOSER) * wider + CLOSER * closer
+
+
+def _place(center: tuple[float, float, float], own: Box, all_classes: Box) -> Place:
+    def since(point: tuple[float, float, float], start: tuple[float, float, float]) -> tuple[float, float, float]:
+        return tuple(p - s for p, s in zip(point, start, strict=True))  # type: ignore[return-value]
+
+    return Place(since(center, all_classes.center), since(own.low, center), since(own.high, center))
 
 
 def confidence(logits: Tensor) -> tuple[float, ...]:

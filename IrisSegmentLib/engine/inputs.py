@@ -19,6 +19,7 @@ class Inputs:
     :param cells: along a window's longest side.
     :param finest: size in mm that a cell is not smaller than; 0 for any.
     :param published: prepare scans as the authors of the public network did: their intensities, and axes S, A, R.
+    :param alone: cells of the look at one class alone; 0 for no such look.
 
     Example::
 
@@ -31,10 +32,11 @@ class Inputs:
     cells: int
     finest: float
     published: bool
+    alone: int
 
     @classmethod
     def of(cls, config: NetworkConfig) -> Inputs:
-        return cls(PublishedMaskFusion.SIDE, 1.5, True) if config.published else cls(64, 0.0, False)
+        return cls(PublishedMaskFusion.SIDE, 1.5, True, 0) if config.published else cls(64, 0.0, False, 64)
 
     def whole_scan(self, scan: Volume | Segmentation) -> Window:
         whole = Window.whole_scan(scan, self.cells)
@@ -50,6 +52,10 @@ class Inputs:
             least = self.cells * self.finest
             box = box.at_least((least, least, least))
         return Window.over(scan, box, self.cells)
+
+    def over_one(self, scan: Volume | Segmentation, box: Box) -> Window:
+        """The last look, at one class alone."""
+        return Window.over(scan, box, self.alone)
 
     def intensity(self, image: Volume) -> Intensity:
         canonical = Window.whole_scan(image).orientation.to_canonical(image.array)

@@ -37,6 +37,15 @@ class Box:
         """Size in mm."""
         return tuple(h - n for n, h in zip(self.low, self.high, strict=True))  # type: ignore[return-value]
 
+    @property
+    def center(self) -> tuple[float, float, float]:
+        """In mm."""
+        return tuple((n + h) / 2 for n, h in zip(self.low, self.high, strict=True))  # type: ignore[return-value]
+
+    def widened(self, margin: float) -> Box:
+        """This box about its own center, ``margin`` times as wide."""
+        return _widened(self.low, self.high, margin)
+
     def at_least(self, extent: tuple[float, float, float]) -> Box:
         """This box about its own center, no smaller than ``extent`` along any axis."""
         center = (np.array(self.low) + np.array(self.high)) / 2
@@ -111,29 +120,20 @@ class Window:
             for s in segmentation.segments
         ])
 
-    def paste(self, logits: Tensor, threshold: float = 0.0) -> NDArray[np.uint8]:
-        """Labels (I, J, K) on the scan's own voxels: 0 where no class passes ``threshold``, else 1 + the likeliest
-        class of ``logits`` (K, D, H, W). Voxels whose center lies outside the window stay 0.
+    def paste(self, logits: Tensor) -> NDArray[np.uint8]:
+        """Labels (I, J, K) on the scan's own voxels: `paste` of this window alone."""
+        return paste([(self, logits)])
 
-        :raises ValueError: for more than 255 classes.
-        """
-        classes = len(logits)
-        if classes > 255:
-            raise ValueError("a label map of one byte holds 255 classes")
-        labels = np.zeros(self.scan_shape, dtype=np.uint8)
-        reach = [self._covered(n) for n in range(3)]
-        inside = [r.stop - r.start for r in reach]
-        if min(inside) > 0:
-            to_scan = [self._weights_to_scan(n, reach[n]) for n in range(3)]
-            plane = torch.einsum("kdhw,bh,cw->kdbc", logits.float(), to_scan[1], to_scan[2])
-            rows = max(1, SLAB // max(1, classes * inside[1] * inside[2]))
-            for start in range(0, inside[0], rows):
-                stop = min(start + rows, inside[0])
-                slab = torch.einsum("ad,kdbc->kabc", to_scan[0][start:stop], plane)
-                best, index = slab.max(0)
-                block = torch.where(best > threshold, index + 1, 0).to(torch.uint8).numpy()
-                labels[reach[0].start + start : reach[0].start + stop, reach[1], reach[2]] = block
-        return np.ascontiguousarray(self.orientation.from_canonical(labels))
+    def center_of(self, weights: Tensor) -> tuple[float, float, float] | None:
+        """Center of mass, in mm, of weights (D, H, W) at the window's cells, or None when there is none."""
+        total = float(weights.sum())
+        if total <= 0:
+            return None
+        sums = (weights.sum([n for n in range(3) if n != axis]) for axis in range(3))
+        return tuple(  # type: ignore[return-value]
+            o + self.step * float((s * torch.arange(len(s))).sum()) / total
+            for o, s in zip(self.origin, sums, strict=True)
+        )
 
     @property
     def extent(self) -> tuple[float, float, float]:
@@ -190,6 +190,40 @@ class Window:
         """Matrix (voxels, cells) of linear interpolation."""
         places = np.arange(reach.start, reach.stop) * self.scan_spacing[axis] - self.origin[axis]
         return _interpolation(places / self.step, self.shape[axis])
+
+
+def paste(looks: Sequence[tuple[Window, Tensor]]) -> NDArray[np.uint8]:
+    """Labels (I, J, K) on a scan's own voxels: 0 where no class passes 0, else 1 + the likeliest class. Voxels whose
+    center lies outside a window are none of its classes.
+
+    :param looks: windows over the scan, each with the logits (K, D, H, W) of the next few classes.
+    :raises ValueError: for more than 255 classes in all.
+    """
+    if sum(len(logits) for _, logits in looks) > 255:
+        raise ValueError("a label map of one byte holds 255 classes")
+    first = looks[0][0]
+    reaches = [tuple(window._covered(n) for n in range(3)) for window, _ in looks]
+    low = [min(r[n].start for r in reaches) for n in range(3)]
+    size = [max(0, max(r[n].stop for r in reaches) - low[n]) for n in range(3)]
+    labels, best = np.zeros(first.scan_shape, np.uint8), np.zeros(size, np.float16)
+    known = 0
+    for (window, logits), reach in zip(looks, reaches, strict=True):
+        inside = [r.stop - r.start for r in reach]
+        if min(inside) > 0:
+            to_scan = [window._weights_to_scan(n, reach[n]) for n in range(3)]
+            plane = torch.einsum("kdhw,bh,cw->kdbc", logits.float(), to_scan[1], to_scan[2])
+            rows = max(1, SLAB // max(1, len(logits) * inside[1] * inside[2]))
+            for start in range(0, inside[0], rows):
+                stop = min(start + rows, inside[0])
+                slab, index = torch.einsum("ad,kdbc->kabc", to_scan[0][start:stop], plane).max(0)
+                part = (slice(reach[0].start + start, reach[0].start + stop), reach[1], reach[2])
+                before = best[tuple(slice(p.start - n, p.stop - n) for p, n in zip(part, low, strict=True))]
+                value = slab.numpy().astype(np.float16)
+                more = value > before
+                labels[part][more] = (index.numpy() + known + 1)[more]
+                before[more] = value[more]
+        known += len(logits)
+    return np.ascontiguousarray(first.orientation.from_canonical(labels))
 
 
 def box_of_segments(segmentation: Segmentation, margin: float = 1.3) -> Box | None:

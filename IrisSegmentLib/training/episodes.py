@@ -18,11 +18,29 @@ from .views import Placement, grid_shape, sample, sample_nearest, sampling_grid
 
 SELF = "self"  # pairs of views of one scan with a grown mask
 MIXTURE = {
-    "hippocampus": 0.18, "cardiac_mr": 0.15, "left_atrium": 0.08, "head_neck_ct": 0.28,
-    "sarcoma_ct": 0.06, "sarcoma_mr": 0.05, "sarcoma_pet": 0.05, "brain_labels": 0.06, SELF: 0.09,
+    "hippocampus": 0.14, "cardiac_mr": 0.20, "left_atrium": 0.09, "head_neck_ct": 0.28,
+    "sarcoma_ct": 0.06, "sarcoma_mr": 0.06, "sarcoma_pet": 0.06, "brain_labels": 0.04, SELF: 0.07,
 }  # fmt: skip
 MOST_CLASSES = 7
 COARSE = 0.35  # share of episodes that look at whole scans
+ALONE = 0.5  # share of the others that show one class only, as the last look does
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an episode sees its scans: all of them (coarse) or around the classes, and by how many cells."""
+
+    coarse: bool
+    cells: int
+
+    def views(self, most: int) -> int:
+        """Of an episode: so many that the finest looks take neither the time nor the memory of several others."""
+        return most if self.cells <= 64 else 2
+
+    @classmethod
+    def draw(cls, random: np.random.Generator) -> Look:
+        coarse = bool(random.random() < COARSE)
+        return cls(coarse, int(random.choice([48, 64, 64] if coarse else [48, 64, 64, 96])))
 
 
 @dataclass(frozen=True)
@@ -51,32 +69,38 @@ class Episodes:
         weights = np.array([MIXTURE[s] for s in self._sources])
         self._weights = weights / weights.sum()
 
-    def draw(self, number: int) -> Episode:
-        """The episode of a number."""
+    def draw(self, number: int, turn: int | None = None) -> Episode:
+        """The episode of a number.
+
+        :param turn: decides the look, by default ``number``. Processes that wait for each other at every step give the
+            step, so that none has more work than the others.
+        """
+        look = Look.draw(np.random.default_rng((self._seed, number if turn is None else turn, 1)))
         random = np.random.default_rng((self._seed, number))
         while True:
             source = str(random.choice(self._sources, p=self._weights))
-            episode = self._grown(random) if source == SELF else self._real(source, random)
+            episode = self._grown(look, random) if source == SELF else self._real(source, look, random)
             if episode is not None:
                 return episode
 
-    def _real(self, source: str, random: np.random.Generator) -> Episode | None:
+    def _real(self, source: str, look: Look, random: np.random.Generator) -> Episode | None:
         """Views of different patients of one set, for a few of its classes."""
         cases = self._cases[source]
         first = cases[random.integers(len(cases))]
         present = sorted(first.boxes)
         if not present:
             return None
-        count = int(random.integers(1, min(len(present), MOST_CLASSES) + 1))
+        alone = not look.coarse and random.random() < ALONE
+        count = 1 if alone else int(random.integers(1, min(len(present), MOST_CLASSES) + 1))
         classes = [int(c) for c in random.permutation(present)[:count]]
         fitting = [c for c in cases if all(k in c.boxes for k in classes)]
-        chosen = [fitting[i] for i in random.permutation(len(fitting))[: self._views]]
+        chosen = [fitting[i] for i in random.permutation(len(fitting))[: look.views(self._views)]]
         if len(chosen) < 2:
             return None
         masks = [torch.stack([c.labels == k for k in classes]) for c in chosen]
-        return self._views_of(chosen, masks, source, random)
+        return self._views_of(chosen, masks, source, look, random)
 
-    def _grown(self, random: np.random.Generator) -> Episode | None:
+    def _grown(self, look: Look, random: np.random.Generator) -> Episode | None:
         """Views of one scan with a mask that was grown in it: a task without anyone's labels."""
         scanned = [s for s in self._sources if s != SELF and self._cases[s][0].image is not None]
         cases = self._cases[scanned[random.integers(len(scanned))]]
@@ -84,14 +108,14 @@ class Episodes:
         mask = grown_mask(case.image, random)  # type: ignore[arg-type]
         if mask is None:
             return None
-        return self._views_of([case] * self._views, [mask[None]] * self._views, SELF, random)
+        views = look.views(self._views)
+        return self._views_of([case] * views, [mask[None]] * views, SELF, look, random)
 
     def _views_of(
-        self, cases: list[Case], masks: list[Tensor], source: str, random: np.random.Generator
+        self, cases: list[Case], masks: list[Tensor], source: str, look: Look, random: np.random.Generator
     ) -> Episode | None:
-        coarse = random.random() < COARSE
-        placements = [self._place(c, m, coarse, random) for c, m in zip(cases, masks, strict=True)]
-        shape, steps = grid_shape([p.extent for p in placements], int(random.choice([48, 64, 64])))
+        placements = [self._place(c, m, look.coarse, random) for c, m in zip(cases, masks, strict=True)]
+        shape, steps = grid_shape([p.extent for p in placements], look.cells)
         painter = Painter(random)
         images, seen = [], []
         for case, mask, placement, step in zip(cases, masks, placements, steps, strict=True):
@@ -123,7 +147,8 @@ class Episodes:
             low, high = (b * case.spacing for b in bounds(masks))
             margin = random.uniform(1.1, 1.8)
         extent = np.maximum((high - low) * margin, 4 * case.spacing)
-        shift = random.uniform(-0.12, 0.12, 3) * extent
+        # A first answer is often off by more than a tenth of the object: what it looked for must still be found.
+        shift = random.uniform(-1, 1, 3) * (0.12 if coarse else 0.2) * extent
         return Placement((low + high) / 2 - case.spacing / 2 + shift, extent)
 
 

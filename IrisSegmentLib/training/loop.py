@@ -96,7 +96,7 @@ class Trainer:
         )  # fmt: skip
         while not self._stopping and self._progress() < 1:
             number = self.step * self.fabric.world_size + self.fabric.global_rank
-            losses.append(self._learn(episodes.draw(number), self._progress()))
+            losses.append(self._learn(episodes.draw(number, self.step), self._progress()))
             self.seconds = time.monotonic() - started
             if not alone:
                 self._agree()

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from ..imaging.window import MULTIPLE, SMALLEST
 
-LARGEST = 64
-
 
 @dataclass(frozen=True)
 class Placement:
@@ -27,7 +25,8 @@ def grid_shape(extents: list[np.ndarray], cells: int) -> tuple[tuple[int, int, i
     """A grid that holds every view of a batch, each with its own step (mm): its longest side takes ``cells`` cells."""
     steps = [float(e.max()) / cells for e in extents]
     need = np.max([e / s for e, s in zip(extents, steps, strict=True)], axis=0)
-    shape = [min(LARGEST, max(SMALLEST, MULTIPLE * math.ceil(n / MULTIPLE - 0.05))) for n in need]
+    largest = MULTIPLE * math.ceil(cells / MULTIPLE)
+    shape = [min(largest, max(SMALLEST, MULTIPLE * math.ceil(n / MULTIPLE - 0.05))) for n in need]
     return tuple(shape), steps
 
 

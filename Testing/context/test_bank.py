@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from IrisSegmentLib.context import bank
+from IrisSegmentLib.context.arrangement import Place
 from IrisSegmentLib.context.bank import Average, MemoryBank, bank_name
-from IrisSegmentLib.context.preset import Preset, Reference
+from IrisSegmentLib.context.preset import Preset, Reference, alone
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.imaging.volume import Segment
 from IrisSegmentLib.network import TaskEmbeddings
@@ -12,13 +13,15 @@ from IrisSegmentLib.network import TaskEmbeddings
 def preset(names, seed, cells=20):
     random = torch.Generator().manual_seed(seed)
 
-    def level():
-        tokens = tuple(torch.randn(len(names), 11, w, generator=random).half() for w in (8, 4))
-        keys, values = torch.randn(cells, 5, generator=random), torch.rand(len(names), cells, 8, generator=random)
+    def drawn(count):
+        tokens = tuple(torch.randn(count, 11, w, generator=random).half() for w in (8, 4))
+        keys, values = torch.randn(cells, 5, generator=random), torch.rand(count, cells, 8, generator=random)
         return TaskEmbeddings(tokens, keys.half(), values.half())
 
     segments = tuple(Segment(name, (1.0, 0.0, 0.0), "", 0, n + 1) for n, name in enumerate(names))
-    reference = Reference({"coarse": level(), "fine": level()}, (10.0 + seed, 20.0, 30.0))
+    levels = {level: drawn(len(names)) for level in ("coarse", "fine")} | {alone(n): drawn(1) for n in range(len(names))}
+    places = tuple(Place.of([seed, len(name), 0, -1, -1, -1, 1, 1, 1]) for name in names)
+    reference = Reference(levels, (10.0 + seed, 20.0, 30.0), places=places)
     return Preset("one", segments, (reference,), "net", 1, "CT", (1.0, 1.0, 2.0))
 
 
@@ -53,6 +56,19 @@ def test_a_class_is_the_corrected_moving_average_of_the_references_that_show_it(
         assert torch.allclose(found.references[0].levels["fine"].tokens[0][place].float(), mean, atol=2e-3)
 
 
+def test_a_class_alone_is_kept_as_such():
+    shown = [["Liver", "Spleen"], ["Spleen"], ["Liver"]]
+    references = [preset(names, n) for n, names in enumerate(shown)]
+    (found,) = learned(*references).preset("abdomen").references
+    assert [p.center for p in found.places] == [(1.0, 5.0, 0.0), (0.5, 6.0, 0.0)], "means over those that show it"
+    spleen = found.levels[alone(1)]
+    kept = [r.references[0].levels[alone(n)] for r, n in [(references[0], 1), (references[1], 0)]]
+    assert spleen.keys.shape == (40, 5) and spleen.values.shape == (1, 40, 8)
+    assert torch.equal(spleen.keys.sort(0).values, torch.cat([k.keys for k in kept]).sort(0).values)
+    mean = (0.99 * kept[0].tokens[1].float() + kept[1].tokens[1].float()) / 1.99
+    assert torch.allclose(spleen.tokens[1].float(), mean, atol=2e-3)
+
+
 def test_kept_cells_are_bounded_and_know_which_classes_they_tell_of(monkeypatch):
     monkeypatch.setattr(bank, "CELLS", 64)
     shown = [["Liver"], ["Spleen", "Liver"], ["Spleen"], ["Liver", "Spleen"], ["Spleen"]] * 4
@@ -82,7 +98,10 @@ def test_classes_of_several_tasks_come_together_and_names_must_be_clear(two, tmp
     back = MemoryBank.load(tmp_path / "b.irisbank")
     found = back.preset(["Tumor", "abdomen/Liver"])
     assert [(s.name, s.label) for s in found.segments] == [("Tumor", 1), ("Liver", 2)]
-    level = found.references[0].levels["fine"]
+    (reference,) = found.references
+    assert torch.equal(reference.levels[alone(1)].keys, two.presets["abdomen"].references[0].levels[alone(0)].keys)
+    assert reference.places[1].center == (1.0, 5.0, 0.0)
+    level = reference.levels["fine"]
     assert bool((level.values[0, :20] >= 0).all() and (level.values[0, 20:] < 0).all())
     assert bool((level.values[1, :20] < 0).all() and (level.values[1, 20:] >= 0).all())
     for names, words in [

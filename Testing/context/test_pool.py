@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from IrisSegmentLib.context import retrieval
+from IrisSegmentLib.context.arrangement import Place
 from IrisSegmentLib.context.pool import Pool
-from IrisSegmentLib.context.preset import Preset, Reference
+from IrisSegmentLib.context.preset import Preset, Reference, alone
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.imaging.volume import Segment
 from IrisSegmentLib.network import TaskEmbeddings
@@ -20,13 +21,15 @@ def preset(names, seed):
     """A reference that shows some classes; numbers drawn by the seed."""
     random = torch.Generator().manual_seed(seed)
 
-    def level(cells):
-        tokens = tuple(torch.randn(len(names), 11, w, generator=random).half() for w in (8, 4))
-        values = torch.rand(len(names), cells, 8, generator=random).half()
+    def drawn(cells, count):
+        tokens = tuple(torch.randn(count, 11, w, generator=random).half() for w in (8, 4))
+        values = torch.rand(count, cells, 8, generator=random).half()
         return TaskEmbeddings(tokens, torch.randn(cells, 5, generator=random).half(), values)
 
     segments = tuple(Segment(name, COLORS[name], "", 0, n + 1) for n, name in enumerate(names))
-    reference = Reference({"coarse": level(3), "fine": level(4)}, (10.0 + seed, 20.0, 30.0))
+    levels = {"coarse": drawn(3, len(names)), "fine": drawn(4, len(names))} | {alone(n): drawn(5, 1) for n in range(len(names))}
+    places = tuple(Place.of([seed, len(name), 0.5, -1, -1, -1, 1, 1, 1]) for name in names)
+    reference = Reference(levels, (10.0 + seed, 20.0, 30.0), places=places)
     return Preset("one", segments, (reference,), "net", 1, "CT", (1.0, 1.0, 2.0))
 
 
@@ -59,7 +62,8 @@ def test_a_pool_comes_back_as_it_was_and_grows(pool, tmp_path):
     assert back.entries == pool.entries and back.segments == pool.segments and "hash 2" in back
     chosen = {"Spleen": [0, 1], "Liver": [2]}
     for ours, theirs in zip(pool.preset(chosen, "x").references, back.preset(chosen, "x").references, strict=True):
-        for level in ("coarse", "fine"):
+        assert ours.places == theirs.places and ours.places[0].center == (0.5, 6.0, 0.5)
+        for level in ("coarse", "fine", alone(0), alone(1)):
             a, b = ours.levels[level], theirs.levels[level]
             assert all(torch.equal(x, y) for x, y in zip(a.tokens, b.tokens, strict=True))
             assert torch.equal(a.keys, b.keys) and torch.equal(a.values, b.values)
@@ -78,6 +82,8 @@ def test_each_class_is_of_its_own_references(pool):
     second, third, fourth = (pool._reference(n).levels["fine"] for n in (1, 2, 3))
     spleen = (second.tokens[0][0].float() + fourth.tokens[0][1].float()) / 2
     assert torch.allclose(found.tokens[0][0].float(), spleen, atol=2e-3)
+    own = pool.preset({"Spleen": [1, 3], "Liver": [2]}, "both").references[0].levels[alone(0)].keys
+    assert torch.equal(own, torch.cat([pool._reference(n).levels[alone(p)].keys for n, p in ((1, 0), (3, 1))]))
     assert torch.equal(found.tokens[0][1], third.tokens[0][0])
     assert torch.equal(found.keys, torch.cat([second.keys, third.keys, fourth.keys]))
     assert torch.equal(found.values[0, :4], second.values[0]) and torch.equal(found.values[0, 8:], fourth.values[1])

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from IrisSegmentLib.context.arrangement import Place
 from IrisSegmentLib.context.cache import EmbeddingCache, content_hash
 from IrisSegmentLib.context.ensemble import joined
 from IrisSegmentLib.context.library import PresetLibrary, safe_stem
-from IrisSegmentLib.context.preset import Preset, Reference, Tuning
+from IrisSegmentLib.context.preset import Preset, Reference, Tuning, alone, tensors_of
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume
 from IrisSegmentLib.network import TaskEmbeddings
@@ -28,7 +29,10 @@ def preset(name="Hippocampus", seed=0):
         Segment("Anterior", (0.25, 0.5, 0.75), "SCT~hippocampus", 0, 1),
         Segment("Posterior", (1.0, 0.0, 0.0), "", 0, 2),
     )
-    reference = Reference({"coarse": embeddings(seed=seed), "fine": embeddings(seed=seed + 1)}, (40.0, 50.0, 60.0))
+    levels = {"coarse": embeddings(seed=seed), "fine": embeddings(seed=seed + 1)}
+    levels |= {alone(n): embeddings(1, seed=seed + 2 + n) for n in range(2)}
+    places = tuple(Place.of([seed + n, 0, 1, -5, -6, -7, 5, 6, 7.5]) for n in range(2))
+    reference = Reference(levels, (40.0, 50.0, 60.0), places=places)
     return Preset(name, segments, (reference,), "abc", 1, "MR or PET", (1.0, 1.0, 1.2), "left side only")
 
 
@@ -39,10 +43,32 @@ def test_a_preset_comes_back_as_it_was(tmp_path):
     back = Preset.load(tmp_path / "h.iris")
     for field in ("name", "segments", "network", "preprocessing", "modality", "spacing", "notes", "created"):
         assert getattr(back, field) == getattr(original, field), field
-    for level in ("coarse", "fine"):
+    assert back.places() == original.places() == tuple(Place.of([2.5 + n, 0, 1, -5, -6, -7, 5, 6, 7.5]) for n in (0, 1))
+    for level in ("coarse", "fine", alone(0), alone(1)):
         ours, theirs = original.embeddings(level), back.embeddings(level)
         assert all(torch.equal(a, b) for a, b in zip(ours.tokens, theirs.tokens, strict=True))
         assert torch.equal(ours.keys, theirs.keys) and torch.equal(ours.values, theirs.values)
+
+
+def test_a_file_from_before_there_were_places_is_read(tmp_path):
+    """Format 1 at first had two levels and no places."""
+    old = preset()
+    (reference,) = old.references
+    levels = {level: reference.levels[level] for level in ("coarse", "fine")}
+    old = replace(old, references=(replace(reference, levels=levels, places=()),))
+    words = old.words()
+    for of_reference in words["references"]:
+        del of_reference["places"]
+    back = Preset.from_words(words, tensors_of("0", old.references[0]))
+    assert back.places() == () and torch.equal(back.embeddings("fine").keys, old.embeddings("fine").keys)
+    assert back.with_reference(preset(seed=5)).places() == preset(seed=5).places(), "those that have places say where"
+
+
+def test_places_of_only_some_segments_are_refused():
+    words, tensors = preset().words(), tensors_of("0", preset().references[0])
+    words["references"][0]["places"].pop()
+    with pytest.raises(ValueError, match="places"):
+        Preset.from_words(words, tensors)
 
 
 def test_the_ensemble_averages_tokens_and_joins_keys():

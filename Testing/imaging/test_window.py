@@ -7,7 +7,7 @@ import torch
 
 from IrisSegmentLib.imaging.intensity import Intensity
 from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume
-from IrisSegmentLib.imaging.window import Window, box_of_segments
+from IrisSegmentLib.imaging.window import Window, box_of_segments, paste
 
 SHAPES = [(35, 51, 35), (64, 20, 9), (130, 40, 70)]
 
@@ -151,6 +151,21 @@ def test_more_classes_than_a_byte_holds_is_an_error():
     window = Window.whole_scan(scan())
     with pytest.raises(ValueError, match="255"):
         window.paste(torch.zeros(256, 1, 1, 1).expand(256, *window.shape))
+
+
+def test_classes_seen_in_windows_of_their_own_come_together():
+    """As one window would have it where the windows meet, each class within its own window only."""
+    volume = scan((60, 50, 40), (1.0, 1.2, 1.5))
+    left, right = ball(volume, 0.35, 0.2), ball(volume, 0.65, 0.2)
+    whole = Window.whole_scan(volume)
+    close = [Window.over(volume, box_of_segments(s, 1.5)) for s in (left, right)]
+    labels = paste([(w, w.sample_masks(s) - 0.5) for w, s in zip(close, (left, right), strict=True)])
+    both = whole.paste(torch.cat([whole.sample_masks(s) for s in (left, right)]) - 0.5)
+    assert dice(labels == 1, both == 1) > 0.9 and dice(labels == 2, both == 2) > 0.9
+    everywhere = paste([(w, torch.full((1, *w.shape), 2.0 + n)) for n, w in enumerate(close)])
+    first, second = (w.paste(torch.ones(1, *w.shape)) > 0 for w in close)
+    assert np.array_equal(everywhere == 2, second), "the likelier class wins where both are seen"
+    assert np.array_equal(everywhere == 1, first & ~second)
 
 
 def test_an_answer_seen_from_another_window_keeps_its_place():

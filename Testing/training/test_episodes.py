@@ -4,7 +4,7 @@ import torch
 from IrisSegmentLib.imaging.files import read_segmentation, read_volume
 from IrisSegmentLib.imaging.window import Box, Window
 from IrisSegmentLib.training.cases import read_cases
-from IrisSegmentLib.training.episodes import Episodes
+from IrisSegmentLib.training.episodes import Episodes, Look
 from IrisSegmentLib.training.synthetic import Painter, grown_mask
 from IrisSegmentLib.training.views import Placement, sample, sampling_grid
 
@@ -34,11 +34,22 @@ def test_episodes_hold_what_they_promise(small_set):
         sources.add(episode.source)
         views, classes = episode.masks.shape[:2]
         assert episode.images.shape == (views, 1, *episode.masks.shape[2:]) and views >= 2
-        assert all(32 <= n <= 64 and n % 16 == 0 for n in episode.images.shape[2:])
+        assert all(32 <= n <= 96 and n % 16 == 0 for n in episode.images.shape[2:])
         assert torch.isfinite(episode.images).all() and episode.masks.min() >= 0 and episode.masks.max() <= 1 + 1e-5
         assert (episode.masks.sum((2, 3, 4)) > 2).all(), "every view sees every class that it must teach"
-        assert 1 <= classes <= 2
+        assert 1 <= classes <= 2 and (views == 2 or max(episode.masks.shape[2:]) <= 64)
     assert sources == {"hippocampus", "self"}
+
+
+def test_processes_that_wait_for_each_other_have_equal_work(small_set):
+    """Two episodes of one step look equally closely, and differ."""
+    episodes = Episodes(read_cases(small_set, "train"), seed=5)
+    looks = [Look.draw(np.random.default_rng((5, turn, 1))) for turn in range(60)]
+    finest = [turn for turn, look in enumerate(looks) if look.cells == 96]
+    assert 2 <= len(finest) < 30 and not any(looks[turn].coarse for turn in finest)
+    ours, theirs = (episodes.draw(2 * finest[0] + rank, finest[0]) for rank in range(2))
+    assert len(ours.images) == len(theirs.images) == 2
+    assert ours.images.shape != theirs.images.shape or not torch.equal(ours.images, theirs.images)
 
 
 def test_a_number_always_gives_the_same_episode(small_set):

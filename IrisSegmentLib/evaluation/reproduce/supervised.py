@@ -29,12 +29,13 @@ from ...training.augmentation import vary
 from ...training.cases import Case, read_cases
 from ...training.episodes import COARSE, bounds
 from ...training.losses import global_norm_clip, schedule, segmentation_loss
-from ...training.views import LARGEST, Placement, grid_shape, sample, sampling_grid
+from ...training.views import Placement, grid_shape, sample, sampling_grid
 from ..dataset import LabelledSet
 from .request import Show
 
 CHANNELS = (32, 48, 96, 192, 224)
 VIEWS = 4  # a step, as in an episode
+CELLS = 64  # along the longest side of what it sees
 RATE, WARMUP = 1.5e-3, 50
 
 
@@ -65,12 +66,12 @@ class Supervised:
 
     def segment(self, image: Volume) -> NDArray[np.uint8]:
         """Labels (I, J, K) on the target's own voxels: 0, or 1 + the place of the class in `names`."""
-        window = Window.whole_scan(image, LARGEST)
+        window = Window.whole_scan(image, CELLS)
         intensity = Intensity.of(window.orientation.to_canonical(image.array))
         logits = self._look(window, image, intensity)
         box = window.box_of(logits.amax(0) > 0, MARGIN)
         if box is not None:
-            closer = Window.over(image, box, LARGEST)
+            closer = Window.over(image, box, CELLS)
             logits = (window.seen_from(closer, logits) + self._look(closer, image, intensity)) / 2
             window = closer
         return window.paste(logits)
