@@ -22,6 +22,17 @@ MIXTURE = {
     "sarcoma_ct": 0.06, "sarcoma_mr": 0.06, "sarcoma_pet": 0.06, "brain_labels": 0.04, SELF: 0.07,
 }  # fmt: skip
 MOST_CLASSES = 7
+EMPTY = 0.25  # share of episodes of which one view shows nothing of the task: nothing is what must be found in it
+# Where nothing of a set's task is, labelled or not.
+ELSEWHERE = {
+    "hippocampus": ("cardiac_mr", "left_atrium", "sarcoma_mr"),
+    "cardiac_mr": ("hippocampus", "head_neck_ct", "sarcoma_mr"),
+    "left_atrium": ("hippocampus", "head_neck_ct", "sarcoma_mr"),
+    "head_neck_ct": ("cardiac_mr", "left_atrium", "sarcoma_mr"),
+    "sarcoma_ct": ("hippocampus", "cardiac_mr", "left_atrium"),
+    "sarcoma_mr": ("hippocampus", "cardiac_mr", "left_atrium"),
+    "sarcoma_pet": ("hippocampus", "cardiac_mr", "left_atrium"),
+}
 COARSE = 0.35  # share of episodes that look at whole scans
 ALONE = 0.5  # share of the others that show one class only, as the last look does
 
@@ -47,11 +58,19 @@ class Look:
 class Episode:
     """
     :param images: (B, 1, D, H, W); masks: (B, K, D, H, W) in 0..1.
+    :param empty: the last view shows nothing of the task, and so teaches it to none.
     """
 
     images: Tensor
     masks: Tensor
     source: str
+    empty: bool = False
+
+    def teachers(self, turn: int) -> Tensor:
+        """For each view, which one's task it is given (B,): another's, and another from turn to turn."""
+        able = len(self.images) - self.empty
+        given = [(n - 1 - turn % (able - 1)) % able for n in range(able)]
+        return torch.tensor([*given, turn % able] if self.empty else given)
 
 
 class Episodes:
@@ -98,6 +117,10 @@ class Episodes:
         if len(chosen) < 2:
             return None
         masks = [torch.stack([c.labels == k for k in classes]) for c in chosen]
+        others = [s for s in ELSEWHERE.get(source, ()) if s in self._cases]
+        if others and len(chosen) > 2 and random.random() < EMPTY:
+            cases = self._cases[others[random.integers(len(others))]]
+            return self._views_of(chosen, masks, source, look, random, elsewhere=cases[random.integers(len(cases))])
         return self._views_of(chosen, masks, source, look, random)
 
     def _grown(self, look: Look, random: np.random.Generator) -> Episode | None:
@@ -112,9 +135,18 @@ class Episodes:
         return self._views_of([case] * views, [mask[None]] * views, SELF, look, random)
 
     def _views_of(
-        self, cases: list[Case], masks: list[Tensor], source: str, look: Look, random: np.random.Generator
+        self, cases: list[Case], masks: list[Tensor], source: str, look: Look, random: np.random.Generator,
+        elsewhere: Case | None = None,
     ) -> Episode | None:
         placements = [self._place(c, m, look.coarse, random) for c, m in zip(cases, masks, strict=True)]
+        empty = False
+        if elsewhere is not None:  # the last view's case, where nothing is of what was looked for, or another scan
+            away = None if look.coarse or random.random() < 0.5 else _away(cases[-1], masks[-1], placements[-1], random)
+            if away is None:
+                nothing = torch.zeros((len(masks[0]), *elsewhere.labels.shape), dtype=torch.bool)
+                away = self._anywhere(elsewhere, look.coarse, placements[-1].extent, random)
+                cases, masks = [*cases[:-1], elsewhere], [*masks[:-1], nothing]
+            placements[-1], empty = away, True
         shape, steps = grid_shape([p.extent for p in placements], look.cells)
         painter = Painter(random)
         images, seen = [], []
@@ -136,8 +168,16 @@ class Episodes:
         for axis in (2, 3, 4):  # left stays left within an episode: a flip hits all views
             if random.random() < 0.2:
                 both = both[0].flip(axis), both[1].flip(axis)
-        filled = both[1].sum((2, 3, 4)).amin(0) > 2  # a class that a view cannot see cannot be learned from it
-        return Episode(both[0], both[1][:, filled], source) if bool(filled.any()) else None
+        teaching = both[1][: len(both[1]) - empty]
+        filled = teaching.sum((2, 3, 4)).amin(0) > 2  # a class that a view cannot see cannot be learned from it
+        return Episode(both[0], both[1][:, filled], source, empty) if bool(filled.any()) else None
+
+    def _anywhere(self, case: Case, coarse: bool, extent: np.ndarray, random: np.random.Generator) -> Placement:
+        """A view of a case, of whose classes nothing is asked."""
+        size = np.array(case.labels.shape) * case.spacing
+        if coarse:
+            return Placement((size - case.spacing) / 2, size * random.uniform(0.8, 1.1))
+        return Placement(random.uniform(0.2, 0.8, 3) * size, np.minimum(extent, size.max()))
 
     def _place(self, case: Case, masks: Tensor, coarse: bool, random: np.random.Generator) -> Placement:
         size = np.array(case.labels.shape) * case.spacing
@@ -150,6 +190,18 @@ class Episodes:
         # A first answer is often off by more than a tenth of the object: what it looked for must still be found.
         shift = random.uniform(-1, 1, 3) * (0.12 if coarse else 0.2) * extent
         return Placement((low + high) / 2 - case.spacing / 2 + shift, extent)
+
+
+def _away(case: Case, masks: Tensor, placement: Placement, random: np.random.Generator) -> Placement | None:
+    """A view as large as another, of the same case, in which there is nothing of its masks; None when none is found."""
+    size = np.array(case.labels.shape) * case.spacing
+    low, high = (b * case.spacing for b in bounds(masks))
+    for _ in range(8):
+        center = random.uniform(0, 1, 3) * size
+        half = 0.75 * placement.extent.max()  # a view is turned, bent, and as wide as the widest of its episode
+        if np.any(center + half < low) or np.any(center - half > high):
+            return Placement(center, placement.extent)
+    return None
 
 
 def bounds(masks: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -42,9 +42,9 @@ class Lesson(nn.Module):
         super().__init__()
         self.network, self.precision = network, precision
 
-    def forward(self, images: Tensor, masks: Tensor, shift: int, alone: bool) -> Tensor:
+    def forward(self, images: Tensor, masks: Tensor, teachers: Tensor, alone: bool) -> Tensor:
         with self.precision.autocast():
-            return episode_loss(self.network, images, masks, shift, alone)
+            return episode_loss(self.network, images, masks, teachers, alone)
 
 
 class Trainer:
@@ -133,7 +133,7 @@ class Trainer:
             group["lr"] = rate
         images, masks = (t.to(self.fabric.device) for t in (episode.images, episode.masks))
         alone = self.step % TOKENS_ALONE == TOKENS_ALONE - 1
-        loss: Tensor = self.lesson(images, masks, 1 + self.step % (len(images) - 1), alone)
+        loss: Tensor = self.lesson(images, masks, episode.teachers(self.step).to(self.fabric.device), alone)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         if math.isfinite(global_norm_clip(list(self.network.parameters()), 1.0)):
@@ -172,18 +172,18 @@ class Trainer:
         return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
 
 
-def episode_loss(network: Iris, images: Tensor, masks: Tensor, shift: int, alone: bool = False) -> Tensor:
-    """Each view is segmented with the task of the view ``shift`` places before it.
+def episode_loss(network: Iris, images: Tensor, masks: Tensor, teachers: Tensor, alone: bool = False) -> Tensor:
+    """Each view is segmented with the task of another.
 
-    :param images: (B, 1, D, H, W); masks: (B, K, D, H, W) in 0..1.
+    :param images: (B, 1, D, H, W); masks: (B, K, D, H, W) in 0..1; teachers: whose task each is given (B,).
     :param alone: the decoder is told nothing of what the affinity carried over, only the tokens.
     """
     features = network.encoder(images)
     tokens, keys, values = network.embed(features, masks)
-    tokens = [t.roll(shift, 0) for t in tokens]
+    tokens = [t[teachers] for t in tokens]
     carried = None
     if keys is not None and values is not None:
-        carried = network.carry(features, keys.roll(shift, 0), values.roll(shift, 0))
+        carried = network.carry(features, keys[teachers], values[teachers])
     told = torch.zeros_like(carried) if alone and carried is not None else carried
     loss = segmentation_loss(network.decoder(features, tokens, told), masks)
     return loss if carried is None else loss + 0.3 * carried_loss(carried, masks)

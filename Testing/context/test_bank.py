@@ -19,7 +19,8 @@ def preset(names, seed, cells=20):
         return TaskEmbeddings(tokens, keys.half(), values.half())
 
     segments = tuple(Segment(name, (1.0, 0.0, 0.0), "", 0, n + 1) for n, name in enumerate(names))
-    levels = {level: drawn(len(names)) for level in ("coarse", "fine")} | {alone(n): drawn(1) for n in range(len(names))}
+    levels = {level: drawn(len(names)) for level in ("coarse", "fine")}
+    levels |= {alone(n): drawn(1) for n in range(len(names))}
     places = tuple(Place.of([seed, len(name), 0, -1, -1, -1, 1, 1, 1]) for name in names)
     reference = Reference(levels, (10.0 + seed, 20.0, 30.0), places=places)
     return Preset("one", segments, (reference,), "net", 1, "CT", (1.0, 1.0, 2.0))

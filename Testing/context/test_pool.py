@@ -27,7 +27,8 @@ def preset(names, seed):
         return TaskEmbeddings(tokens, torch.randn(cells, 5, generator=random).half(), values)
 
     segments = tuple(Segment(name, COLORS[name], "", 0, n + 1) for n, name in enumerate(names))
-    levels = {"coarse": drawn(3, len(names)), "fine": drawn(4, len(names))} | {alone(n): drawn(5, 1) for n in range(len(names))}
+    levels = {"coarse": drawn(3, len(names)), "fine": drawn(4, len(names))}
+    levels |= {alone(n): drawn(5, 1) for n in range(len(names))}
     places = tuple(Place.of([seed, len(name), 0.5, -1, -1, -1, 1, 1, 1]) for name in names)
     reference = Reference(levels, (10.0 + seed, 20.0, 30.0), places=places)
     return Preset("one", segments, (reference,), "net", 1, "CT", (1.0, 1.0, 2.0))

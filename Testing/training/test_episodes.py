@@ -3,8 +3,9 @@ import torch
 
 from IrisSegmentLib.imaging.files import read_segmentation, read_volume
 from IrisSegmentLib.imaging.window import Box, Window
+from IrisSegmentLib.training import episodes as episodes_module
 from IrisSegmentLib.training.cases import read_cases
-from IrisSegmentLib.training.episodes import Episodes, Look
+from IrisSegmentLib.training.episodes import Episode, Episodes, Look
 from IrisSegmentLib.training.synthetic import Painter, grown_mask
 from IrisSegmentLib.training.views import Placement, sample, sampling_grid
 
@@ -50,6 +51,29 @@ def test_processes_that_wait_for_each_other_have_equal_work(small_set):
     ours, theirs = (episodes.draw(2 * finest[0] + rank, finest[0]) for rank in range(2))
     assert len(ours.images) == len(theirs.images) == 2
     assert ours.images.shape != theirs.images.shape or not torch.equal(ours.images, theirs.images)
+
+
+def test_some_views_show_nothing_of_the_task_and_teach_it_to_none(small_set, monkeypatch):
+    """Another scan, or the same one away from what was looked for; here both are of the one set at hand."""
+    monkeypatch.setattr(episodes_module, "EMPTY", 1.0)
+    monkeypatch.setattr(episodes_module, "ELSEWHERE", {"hippocampus": ("hippocampus",)})
+    episodes = Episodes(read_cases(small_set, "train"), seed=3)
+    empty = [e for e in (episodes.draw(n) for n in range(30)) if e.empty]
+    assert len(empty) > 5
+    for episode in empty:
+        assert float(episode.masks[-1].sum()) == 0 and (episode.masks[:-1].sum((2, 3, 4)) > 2).all()
+        assert float(episode.images[-1].std()) > 0, "it shows a scan"
+        for turn in range(6):
+            given = episode.teachers(turn).tolist()
+            assert len(given) == len(episode.images) and len(given) - 1 not in given
+            assert all(teacher != view for view, teacher in enumerate(given))
+
+
+def test_every_view_is_taught_by_every_other_in_turn():
+    episode = Episode(torch.zeros(4, 1, 1, 1, 1), torch.zeros(4, 1, 1, 1, 1), "x")
+    given = {tuple(episode.teachers(turn).tolist()) for turn in range(3)}
+    assert len(given) == 3 and all(sorted(g) == [0, 1, 2, 3] for g in given)
+    assert all(teacher != view for g in given for view, teacher in enumerate(g))
 
 
 def test_a_number_always_gives_the_same_episode(small_set):

@@ -40,13 +40,13 @@ def test_a_run_learns_saves_and_goes_on(small_set, tmp_path):
 
 
 def test_a_task_is_learned_from_another_view_and_not_from_ones_own():
-    """The loss of a view hangs on the mask of the view before it."""
+    """The loss of a view hangs on the mask of its teacher."""
     network = build("tiny", seed=1).train()
     images = torch.randn(2, 1, 32, 32, 32)
     masks = torch.zeros(2, 1, 32, 32, 32)
     masks[0, :, :16], masks[1, :, 16:] = 1, 1
-    swapped = episode_loss(network, images, masks, 1)
-    own = episode_loss(network, images, masks, 2)
+    swapped = episode_loss(network, images, masks, torch.tensor([1, 0]))
+    own = episode_loss(network, images, masks, torch.tensor([0, 1]))
     assert not torch.isclose(swapped, own)
     swapped.backward()
     missing = [n for n, p in network.named_parameters() if p.grad is None]
@@ -117,8 +117,8 @@ def test_two_processes_learn_from_the_mean_of_their_episodes(small_set, tmp_path
     one = Trainer(arguments(small_set, tmp_path / "one", 1, "--steps", str(steps)))
     episodes = Episodes(read_cases(small_set, "train"), 0)
     for step in range(steps):
-        pair = [episodes.draw(2 * step), episodes.draw(2 * step + 1)]
-        loss = sum(one.lesson(e.images, e.masks, 1 + step % (len(e.images) - 1), False) for e in pair) / 2
+        pair = [episodes.draw(2 * step, step), episodes.draw(2 * step + 1, step)]
+        loss = sum(one.lesson(e.images, e.masks, e.teachers(step), False) for e in pair) / 2
         one.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(one.network.parameters(), 1.0)
@@ -139,6 +139,6 @@ def test_tokens_alone_means_that_the_decoder_hears_nothing_of_the_affinity():
     masks[:, :, :16] = 1
     for alone in (False, True):
         network.zero_grad()
-        episode_loss(network, images, masks, 1, alone).backward()
+        episode_loss(network, images, masks, torch.tensor([1, 0]), alone).backward()
         assert bool(network.decoder.carried.weight.grad.any()) is not alone
         assert network.affinity.middle.weight.grad.any(), "and still the affinity learns"
