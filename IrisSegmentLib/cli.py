@@ -135,6 +135,13 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", type=Path, help="write every number here; an interrupted run goes on")
     evaluate.set_defaults(run=_evaluate)
 
+    probe = verbs.add_parser("probe", help="measure what changed scans, or scans without the object, do to results")
+    probe.add_argument("--data", type=Path, required=True, help="a folder of labelled sets")
+    probe.add_argument("--split", default="test", help="which cases are targets (default: test)")
+    probe.add_argument("--limit", type=int, help="only the first cases of the split")
+    probe.add_argument("--json", type=Path, help="write every number here")
+    probe.set_defaults(run=_probe)
+
     benchmark = verbs.add_parser("benchmark", help="measure time, memory and what the hardware could do")
     benchmark.add_argument("--config", metavar="NAME", help="a configuration with random weights, not a network file")
     benchmark.add_argument("--size", type=int, default=128, help="voxels along each axis of a scan (default: 128)")
@@ -154,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     add_reproduce_arguments(reproduce)
     reproduce.set_defaults(run=_reproduce)
 
-    for verb in (encode, segment, pool, bank, tune, evaluate, reproduce, benchmark):
+    for verb in (encode, segment, pool, bank, tune, evaluate, probe, reproduce, benchmark):
         verb.add_argument("--network", type=Path, metavar="FILE", help="a network file (default: the bundled one)")
         verb.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="(default: auto)")
     return parser
@@ -304,7 +311,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .evaluation.dataset import find_sets
     from .evaluation.evaluate import evaluate, run_of
     from .evaluation.finished import Finished
-    from .evaluation.report import LEGEND, overall, table
+    from .evaluation.report import LEGEND, overall, table, trust
 
     check_strategy(options.strategy)
     if options.tolerance < 0:
@@ -330,10 +337,31 @@ def _evaluate(options: argparse.Namespace) -> None:
             f"{table(report)}\n"
         )
     print(LEGEND)
+    whole = reports[0] if len(reports) == 1 else {"sets": {r["set"]: r for r in reports}, **overall(reports)}
+    whole["trust"] = trust(whole)
+    print("confidence against true Dice: rank correlation {spearman:.2f}, off by {error:.3f}".format(**whole["trust"]))
     if options.json is not None:
-        whole = reports[0] if len(reports) == 1 else {"sets": {r["set"]: r for r in reports}, **overall(reports)}
         write_whole(options.json, json.dumps(whole, indent=1).encode())
         finished.remove()
+
+
+def _probe(options: argparse.Namespace) -> None:
+    from .context.preset import write_whole
+    from .engine import Engine
+    from .evaluation.dataset import find_sets
+    from .evaluation.probes import probe, table
+    from .training.episodes import ELSEWHERE
+
+    if options.json is not None:
+        _must_be_folder(options.json.parent)
+    sets = {s.folder.name: s for s in find_sets(options.data)}
+    engine, results = Engine(options.network, options.device), []
+    for name, labelled in sets.items():
+        others = [sets[other] for other in ELSEWHERE.get(name, ()) if other in sets]
+        results.append(probe(engine, labelled, others, options.split, limit=options.limit, show=Bar("Probe")))
+    print(table(results))
+    if options.json is not None:
+        write_whole(options.json, json.dumps({r["set"]: r for r in results}, indent=1).encode())
 
 
 def _benchmark(options: argparse.Namespace) -> None:

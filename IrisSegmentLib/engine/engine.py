@@ -43,7 +43,8 @@ FAINT = -2.2  # logit of 10 %: where to look closer when nothing passes 50 % in 
 class Result:
     """
     :param segmentation: on the target's own voxels, one layer, with the preset's names, colors and terminology.
-    :param confidence: per segment, the Dice that the network's own probabilities promise, 0..1; 0 when none was found.
+    :param confidence: per segment, the Dice to expect, 0..1: what the network's probabilities promise, as validation
+        cases have shown to believe it. 0 when none was found.
     :param volumes_ml: per segment.
     :param seconds: of computing.
     """
@@ -132,7 +133,7 @@ class Engine:
         progress.report(0.8, f"Drawing {preset.name} in {image.name}")
         segmentation = Segmentation(paste(looks)[None], image.affine, preset.segments, f"{image.name} {preset.name}")
         progress.report(1.0, f"{image.name} is done")
-        trust = tuple(c for _, logits in looks for c in confidence(logits))
+        trust = tuple(c for _, logits in looks for c in confidence(logits, self.network.trust))
         return Result(segmentation, trust, segmentation.volumes_ml(), time.perf_counter() - started)
 
     def _alone(
@@ -367,12 +368,13 @@ def _place(center: tuple[float, float, float], own: Box, all_classes: Box) -> Pl
     return Place(since(center, all_classes.center), since(own.low, center), since(own.high, center))
 
 
-def confidence(logits: Tensor) -> tuple[float, ...]:
-    """Per class of (K, D, H, W): the Dice of the soft answer with its own hard one."""
+def confidence(logits: Tensor, trust: tuple[float, float] = (0.0, 1.0)) -> tuple[float, ...]:
+    """Per class of (K, D, H, W): the Dice of the soft answer with its own hard one, and how far to trust that."""
     soft = logits.sigmoid().flatten(1)
     hard = (soft > 0.5).float()
     both = 2 * (soft * hard).sum(1) / (soft.sum(1) + hard.sum(1)).clamp_min(1e-6)
-    return tuple(float(c) if h > 0 else 0.0 for c, h in zip(both, hard.sum(1), strict=True))
+    expected = (trust[0] + trust[1] * both).clamp(0, 1)
+    return tuple(float(c) if h > 0 else 0.0 for c, h in zip(expected, hard.sum(1), strict=True))
 
 
 def _check_reference(image: Volume, segmentation: Segmentation) -> None:

@@ -69,7 +69,9 @@ def evaluate(
         found = _compared(result.segmentation.layers[0], names, truth, tolerance_mm)
         copied = _shown(copied_labels(labelled.label(alone), image), names, truth)
         copy = {name: dice(a, b) for name, a, b in copied}
-        finished.add(labelled.name, case, {"references": chosen, "seconds": result.seconds, **found, "copied": copy})
+        trust = {name: c for name, c in zip(names, result.confidence, strict=True) if name in found["scores"]}
+        line = {"references": chosen, "seconds": result.seconds, **found, "copied": copy, "confidence": trust}
+        finished.add(labelled.name, case, line)
     show(1.0, labelled.name)
     whole = {case: finished.get(labelled.name, case) or {} for case in cases}
     return report_of(labelled.name, whole, {**run, "device": str(engine.device)})

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from .bootstrap import Interval, interval, mean_over_classes, resampled_means
 from .finished import Found
@@ -26,6 +27,7 @@ def report_of(name: str, found: dict[str, Found], run: dict[str, Any]) -> Report
     ``mean_dice``, ``per_class``, ``per_case``: Dice, the mean over classes of the mean over cases that show the class.
     ``copy_dice``, ``copy_per_class``: of the reference's mask copied over. ``metrics``: for each of `METRICS` the
     same, with 95 % bootstrap intervals over cases. ``missed``: per class, in how many cases nothing was found.
+    ``confidence``: by case and class, the Dice that the program expected.
 
     :param found: by case, as `evaluate` keeps it; run: what the numbers hang on.
     """
@@ -43,6 +45,7 @@ def report_of(name: str, found: dict[str, Found], run: dict[str, Any]) -> Report
         "copy_per_case": copied,
         "metrics": {m: summary(per_case[m], run["seed"]) for m in METRICS},
         "missed": {k: sum(k in f["missed"] for f in found.values()) for k in names},
+        "confidence": {c: f["confidence"] for c, f in found.items()},
         "references": {c: f["references"] for c, f in found.items()},
         "seconds_per_target": float(np.mean([f["seconds"] for f in found.values()])),
     }
@@ -53,7 +56,7 @@ def overall(reports: list[Report]) -> Report:
     first = reports[0]
     merged = {
         key: {f"{r['set']}/{name}": value for r in reports for name, value in r[key].items()}
-        for key in ("per_class", "per_case", "missed", "references")
+        for key in ("per_class", "per_case", "missed", "references", "confidence")
     }
     metrics = {m: over_sets([r["metrics"][m] for r in reports], first["seed"]) for m in METRICS}
     hangs_on = ("split", "strategy", "seed", "references_per_target", "tolerance_mm", "network", "device")
@@ -64,6 +67,17 @@ def overall(reports: list[Report]) -> Report:
         "metrics": metrics,
         **{key: first[key] for key in hangs_on},
     }
+
+
+def trust(report: Report) -> dict[str, float]:
+    """How the confidence agrees with the true Dice, over all cases and classes: ``spearman``, their rank correlation,
+    and ``error``, the mean absolute difference."""
+    pairs = [
+        (report["confidence"][case][name], score) for case, scores in report["per_case"].items()
+        for name, score in scores.items()
+    ]  # fmt: skip
+    expected, true = np.array(pairs).T
+    return {"spearman": float(spearmanr(expected, true).statistic), "error": float(np.abs(expected - true).mean())}
 
 
 def summary(per_case: PerCase, seed: int) -> dict[str, Any]:

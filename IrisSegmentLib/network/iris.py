@@ -52,6 +52,8 @@ class Iris(nn.Module):
     """
 
     hash = "random"  # sha256 of the weights once they came from a file
+    # The Dice to expect is the first number plus the second times what the probabilities promise; a file knows better.
+    trust: tuple[float, float] = (0.0, 1.0)
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
