@@ -33,7 +33,8 @@ from .strategies import choose
 
 MARGIN = 1.3  # how much wider than the object the closer look is
 CLOSER = 0.75  # what a closer look counts against the wider one before it
-MARGIN_ALONE = 1.4  # how much wider than a class the look at it alone is
+MARGIN_ALONE = 1.6  # how much wider than a class the look at it alone is
+STILL = 0.1  # share of its size that a class may lie off where it was looked for without being looked for again
 FELT = 0.1  # probability below which a cell says nothing of where a class is
 LEAST = 0.8  # the closer look is no smaller than this share of the reference's: a timid first answer would shrink it
 FAINT = -2.2  # logit of 10 %: where to look closer when nothing passes 50 % in the coarse answer
@@ -147,30 +148,18 @@ class Engine:
         if not places:
             return []
         window, logits = wider
-        looks = []
-        for n, box in enumerate(self._where(wider, places)):
-            progress.report(n / len(places), f"Looking closer at {preset.segments[n].name} in {image.name}")
-            if box is None:
-                looks.append((window, logits[n : n + 1]))
-                continue
-            closer = self.inputs.over_one(image, box)
-            found = self._segment(closer, image, preset.embeddings(alone(n)), intensity)
-            looks.append((closer, _both(window.seen_from(closer, logits[n : n + 1]), found)))
+        looks = [(window, one) for one in logits.split(1)]
+        seen: dict[int, Box] = {}
+        for turn in range(2):  # a second time for those that the first look shows to lie elsewhere
+            for n, box in enumerate(_where(looks, places)):
+                if n in seen and box.distance(seen[n]) < STILL * max(box.extent):
+                    continue
+                words = f"Looking closer at {preset.segments[n].name} in {image.name}"
+                progress.report((turn + n / len(places)) / 2, words)
+                closer, seen[n] = self.inputs.over_one(image, box), box
+                found = self._segment(closer, image, preset.embeddings(alone(n)), intensity)
+                looks[n] = (closer, _both(window.seen_from(closer, logits[n : n + 1]), found))
         return looks
-
-    def _where(self, wider: tuple[Window, Tensor], places: Sequence[Place]) -> Sequence[Box | None]:
-        """A box for each class. A class that is the only one says itself how large it is: there is no telling by
-        others that a tumor is larger than the reference's."""
-        window, logits = wider
-        if len(places) == 1:
-            extent = tuple(LEAST * (h - low) for low, h in zip(places[0].low, places[0].high, strict=True))
-            box = window.box_of(logits[0] > 0, MARGIN)
-            return [box and box.at_least(extent)]  # type: ignore[arg-type]
-        felt = logits.sigmoid()
-        centers = [window.center_of(p * (p > FELT)) for p in felt]
-        if all(c is None for c in centers):
-            return [None] * len(places)
-        return expected_boxes(places, centers, confidence(logits), MARGIN_ALONE)
 
     def choose(
         self,
@@ -307,7 +296,8 @@ class Engine:
         assert box is not None, "an empty reference was let in"
         windows = {"fine": (self.inputs.over(image, box), segmentation)}
         places = []
-        for n in range(len(segmentation.segments) if self.inputs.alone else 0):
+        several = len(segmentation.segments) > 1  # a class that is the only one has been looked at alone already
+        for n in range(len(segmentation.segments) if self.inputs.alone and several else 0):
             one = segmentation.only([n])
             own = box_of_segments(one, 1.0)
             assert own is not None, "an empty segment was let in"
@@ -354,6 +344,17 @@ class Engine:
 
     def _sampled(self, window: Window, image: Volume, intensity: Intensity) -> Tensor:
         return self.inputs.image(window, image, intensity).to(self.device)
+
+
+def _where(looks: Sequence[tuple[Window, Tensor]], places: Sequence[Place]) -> list[Box]:
+    """A box for each class; none at all when nothing is felt of any.
+
+    :param looks: one per class, its window and its logits (1, D, H, W).
+    """
+    felt = [(window, logits[0].sigmoid()) for window, logits in looks]
+    centers = [window.center_of(p * (p > FELT)) for window, p in felt]
+    trust = [confidence(logits)[0] for _, logits in looks]
+    return expected_boxes(places, centers, trust, MARGIN_ALONE) if max(trust) > 0 else []
 
 
 def _both(wider: Tensor, closer: Tensor) -> Tensor:

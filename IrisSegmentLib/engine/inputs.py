@@ -36,7 +36,7 @@ class Inputs:
 
     @classmethod
     def of(cls, config: NetworkConfig) -> Inputs:
-        return cls(PublishedMaskFusion.SIDE, 1.5, True, 0) if config.published else cls(64, 0.0, False, 64)
+        return cls(PublishedMaskFusion.SIDE, 1.5, True, 0) if config.published else cls(64, 0.0, False, 96)
 
     def whole_scan(self, scan: Volume | Segmentation) -> Window:
         whole = Window.whole_scan(scan, self.cells)

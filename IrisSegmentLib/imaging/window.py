@@ -42,6 +42,10 @@ class Box:
         """In mm."""
         return tuple((n + h) / 2 for n, h in zip(self.low, self.high, strict=True))  # type: ignore[return-value]
 
+    def distance(self, other: Box) -> float:
+        """Between the centers, in mm."""
+        return float(np.linalg.norm(np.subtract(self.center, other.center)))
+
     def widened(self, margin: float) -> Box:
         """This box about its own center, ``margin`` times as wide."""
         return _widened(self.low, self.high, margin)
