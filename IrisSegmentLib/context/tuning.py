@@ -51,6 +51,7 @@ class Outcome:
     :param before, after: Dice of scans while they were held back, 0..1, mean over scans, levels and classes; after the
         number of steps that was best for it, which flatters it a little.
     :param steps: that number; scans: that were learned from.
+    :param curve: that Dice every `EVERY` steps, from before the first.
     """
 
     shift: Shift | None
@@ -58,6 +59,7 @@ class Outcome:
     after: float
     steps: int
     scans: int
+    curve: tuple[float, ...] = ()
 
     @property
     def words(self) -> str:
@@ -92,13 +94,13 @@ def tuned(
         _learn(network, precision, learned, steps, steps, look, _part(report, half, words))
         curves += torch.tensor(scores) / len(scans)
     best = int(curves.argmax())
-    before, after = float(curves[0]), float(curves[best])
+    before, after, curve = float(curves[0]), float(curves[best]), tuple(curves.tolist())
     if after < before + GAIN:
-        return Outcome(None, before, after, 0, len(scans))
+        return Outcome(None, before, after, 0, len(scans), curve)
     last = best * EVERY
     words = f"Tuning with all {len(scans)} scans"
     shift = _learn(network, precision, scans, steps, last, lambda shift, step: None, _part(report, 2, words))
-    return Outcome(shift, before, after, last, len(scans))
+    return Outcome(shift, before, after, last, len(scans), curve)
 
 
 def same_scan(a: Reference, b: Reference) -> bool:

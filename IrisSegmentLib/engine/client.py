@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..context.preset import Preset
 from ..errors import IrisError
 from ..imaging.volume import Segmentation, Volume
 from .engine import Result
-from .messages import Message, from_line, segmentation_out, to_line, volume_out
+from .messages import Message, doubt_in, from_line, segmentation_out, to_line, volume_out
 from .networks import NetworkFile
 from .transport import Transport
 
@@ -59,6 +60,31 @@ class Job:
         """Stop it, running or waiting; it ends within a second."""
         if not self.ended:
             self._cancel(self)
+
+
+@dataclass(frozen=True)
+class Look:
+    """
+    :param vector: what a whole scan looks like to a network, (D,) of length one; network: its hash.
+    """
+
+    vector: NDArray[np.float16]
+    network: str
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """
+    :param preset: unchanged unless ``gained``: unless scans that were held back gained by tuning.
+    :param words: how it went, in a sentence.
+    :param curve: Dice of the scans held back, from before the first step to after the last look; best after ``steps``.
+    """
+
+    preset: Preset
+    gained: bool
+    words: str
+    curve: tuple[float, ...]
+    steps: int
 
 
 class EngineClient:
@@ -119,9 +145,43 @@ class EngineClient:
         def answer(done: Message, folder: Path) -> Result:
             labels = np.load(folder / done["labels"], allow_pickle=False)
             segmentation = Segmentation(labels[None], image.affine, preset.segments, f"{image.name} {preset.name}")
-            return Result(segmentation, tuple(done["confidence"]), tuple(done["volumes_ml"]), float(done["seconds"]))
+            return Result(
+                segmentation, tuple(done["confidence"]), tuple(done["volumes_ml"]), float(done["seconds"]),
+                doubt_in(done["doubt"], folder),
+            )  # fmt: skip
 
         return self._ask("segment", stage, answer, callbacks)
+
+    def look(self, image: Volume, **callbacks: Any) -> Job:
+        """A scan to a `Look` at it as a whole; callbacks as `Job` names them."""
+
+        def stage(number: int, folder: Path) -> Message:
+            return {"verb": "look", "image": volume_out(image, folder, f"{number}-image")}
+
+        def answer(done: Message, folder: Path) -> Look:
+            return Look(np.array(done["vector"], np.float16), done["network"])
+
+        return self._ask("look", stage, answer, callbacks)
+
+    def tune(self, preset: Preset, scans: Sequence[tuple[Volume, Segmentation]], **callbacks: Any) -> Job:
+        """A preset and segmented scans to a `Tuned`, as `Engine.tune`; callbacks as `Job` names them."""
+
+        def stage(number: int, folder: Path) -> Message:
+            preset.save(folder / f"{number}-preset.iris")
+            out = [
+                {
+                    "image": volume_out(image, folder, f"{number}-image-{n}"),
+                    "segmentation": segmentation_out(segmentation, folder, f"{number}-segmentation-{n}"),
+                }
+                for n, (image, segmentation) in enumerate(scans)
+            ]
+            return {"verb": "tune", "preset": f"{number}-preset.iris", "scans": out}
+
+        def answer(done: Message, folder: Path) -> Tuned:
+            made = Preset.load(folder / done["preset"]) if done["tuned"] else preset
+            return Tuned(made, done["tuned"], done["words"], tuple(done["curve"]), done["steps"])
+
+        return self._ask("tune", stage, answer, callbacks)
 
     def get_network(self, source: str, folder: Path, *, sha256: str = "", **callbacks: Any) -> Job:
         """A web address or a file to a `NetworkFile`, as `networks.get_network`; callbacks as `Job` names them."""

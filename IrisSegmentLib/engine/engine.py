@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..context import tuning
+from ..context.appearance import Appearance
 from ..context.bank import MemoryBank
 from ..context.cache import EmbeddingCache, content_hash
 from ..context.ensemble import joined
@@ -25,6 +26,7 @@ from ..imaging.volume import Segment, Segmentation, Volume, same_grid
 from ..imaging.window import PREPROCESSING, Window, box_of_segments
 from ..network import Precision, TaskEmbeddings, load_network
 from .device import choose_device
+from .doubt import Doubt
 from .inputs import Inputs
 from .progress import Progress
 from .strategies import choose
@@ -41,12 +43,14 @@ class Result:
     :param confidence: per segment, the Dice that the network's own probabilities promise, 0..1; 0 when none was found.
     :param volumes_ml: per segment.
     :param seconds: of computing.
+    :param doubt: where it is uncertain; None where that was not looked at.
     """
 
     segmentation: Segmentation
     confidence: tuple[float, ...]
     volumes_ml: tuple[float, ...]
     seconds: float
+    doubt: Doubt | None = None
 
 
 class Engine:
@@ -99,6 +103,16 @@ class Engine:
             name, words, (reference,), self.network.hash, PREPROCESSING, intensity.modality, image.spacing
         )
 
+    def described(self, preset: Preset, image: Volume, segmentation: Segmentation) -> Preset:
+        """A preset fresh from `encode`, with what its scan and segments look like: for those who choose among presets
+        later, and compare volumes and scans."""
+        (reference,) = preset.references
+        kept = replace(
+            reference, appearance=Appearance.of(image), volumes_ml=segmentation.volumes_ml(),
+            vector=self.scan_vector(image),
+        )  # fmt: skip
+        return replace(preset, references=(kept,))
+
     def segment(self, image: Volume, preset: Preset, *, progress: Progress | None = None) -> Result:
         """One target, all classes of the preset.
 
@@ -127,8 +141,9 @@ class Engine:
         segmentation = Segmentation(labels[None], image.affine, preset.segments, f"{image.name} {preset.name}")
         progress.report(1.0, f"{image.name} is done")
         return Result(
-            segmentation, confidence(logits), segmentation.volumes_ml(), time.perf_counter() - started
-        )
+            segmentation, confidence(logits), segmentation.volumes_ml(), time.perf_counter() - started,
+            Doubt.of(logits, window, image.affine),
+        )  # fmt: skip
 
     def choose(
         self,

@@ -4,9 +4,12 @@ import os
 import struct
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from IrisSegmentLib.context import appearance
+from IrisSegmentLib.context.appearance import Appearance
 from IrisSegmentLib.context.cache import EmbeddingCache, content_hash
 from IrisSegmentLib.context.ensemble import joined
 from IrisSegmentLib.context.library import PresetLibrary, safe_stem
@@ -86,9 +89,9 @@ def change(data: bytes, edit) -> bytes:
 
 def test_what_it_was_tuned_on_is_kept_and_files_from_before_tuning_are_read():
     tuned = replace(preset(), tuning=Tuning(5, 40, 0.71, 0.74))
-    data = tuned.to_bytes()
+    data, bare = tuned.to_bytes(), [{"enabled": True, "extent": [40.0, 50.0, 60.0]}]
     assert Preset.from_bytes(data, "t").tuning == tuned.tuning
-    assert Preset.from_bytes(change(data, lambda words: words.pop("tuning")), "old").tuning is None
+    assert Preset.from_bytes(change(data, lambda words: words.update(schema=1, references=bare) or words.pop("tuning")), "old").tuning is None
     with pytest.raises(IrisError, match="damaged"):
         Preset.from_bytes(change(data, lambda words: words.update(tuning={"steps": "many"})), "bad")
 
@@ -104,7 +107,9 @@ def test_damaged_and_foreign_files_are_refused_in_one_sentence(tmp_path):
         "no segments": change(good, lambda words: words.update(segments=[])),
         "too many segments": change(good, lambda words: words["segments"].append(words["segments"][0])),
         "wrong color": change(good, lambda words: words["segments"][0].update(color="red")),
-        "missing reference": change(good, lambda words: words["references"].append({"enabled": True})),
+        "missing reference": change(good, lambda words: words["references"].append(words["references"][0])),
+        "short history": change(good, lambda words: words["history"].append({"what": "x", "when": ""})),
+        "same as nothing": change(good, lambda words: words.update(same={"a": "b"})),
         "list": change(good, lambda words: words.update(name=["a"])),
     }
     for name, data in bad.items():
@@ -181,3 +186,60 @@ def test_the_cache_forgets_the_oldest():
     for n in range(200):
         cache.put(str(n), reference)
     assert cache.get("0") is None and cache.get("199") is reference
+
+
+def test_files_of_the_first_format_are_read():
+    """Made by the code of that time; whoever kept a preset can go on using it."""
+    old = Preset.load(os.path.join(os.path.dirname(__file__), "version_1.iris"))
+    assert old.name == "Made by version 1" and len(old.references) == 2 and old.tuning == Tuning(5, 40, 0.71, 0.74)
+    assert old.history == () and old.volumes_ml() == (None, None) and old.appearances() == []
+    assert torch.equal(old.embeddings("fine").tokens[0], preset().with_reference(preset(seed=5)).embeddings("fine").tokens[0])
+    assert Preset.from_bytes(old.to_bytes(), "again").words() == old.words()
+
+
+def seen(seed=0):
+    """A preset whose reference is described."""
+    plain = preset(seed=seed)
+    look = Appearance("MR or PET", (1.0, 1.0, 1.2), (35.0, 51.0, 42.0), (0.0, 10.0, 20.0, 30.0, 90.0))
+    reference = replace(plain.references[0], appearance=look, volumes_ml=(1.5, 2.5 + seed), vector=np.ones(6, np.float16))
+    return replace(plain, references=(reference,))
+
+
+def test_a_preset_remembers_its_earlier_states_and_goes_back():
+    one = seen()
+    two = one.after(one.with_reference(seen(seed=2)), "Reference added")
+    tuned = two.after(replace(two, tuning=Tuning(2, 10, 0.5, 0.6)), "Tuned")
+    back = Preset.from_bytes(tuned.to_bytes(), "h")
+    assert [v.what for v in back.history] == ["Reference added", "Tuned"] and back.volumes_ml() == (1.5, 3.5)
+    assert back.appearances() == [one.references[0].appearance] * 2
+    assert np.array_equal(back.references[1].vector, np.ones(6, np.float16))
+    before_tuning, first = back.gone_back(), back.gone_back(0)
+    assert before_tuning.tuning is None and len(before_tuning.references) == 2 and len(before_tuning.history) == 1
+    assert len(first.references) == 1 and first.history == ()
+    for level in ("coarse", "fine"):
+        ours, theirs = first.embeddings(level), one.embeddings(level)
+        assert all(torch.equal(a, b) for a, b in zip(ours.tokens, theirs.tokens, strict=True))
+        assert torch.equal(ours.keys, theirs.keys) and torch.equal(ours.values, theirs.values)
+    with pytest.raises(IndexError):
+        first.gone_back()
+    assert len(tuned.to_bytes()) < 1.3 * len(replace(tuned, history=()).to_bytes()) + 2000, "numbers are kept once"
+
+
+def test_what_differs_is_said_in_words():
+    near = Appearance("CT", (1.0, 1.0, 1.0), (300.0, 300.0, 300.0), (-1000.0, -900.0, -100.0, 40.0, 300.0))
+    assert near.differences(near) == [] and appearance.differences([], near) == []
+    mr = replace(near, modality="MR or PET")
+    assert "CT, the references are MR" in mr.differences(near)[0] and appearance.differences([mr, near], near) == []
+    coarse = replace(near, spacing=(1.0, 1.0, 5.0))
+    assert "5.0 times coarser" in near.differences(coarse)[0] and "5.0 times finer" in coarse.differences(near)[0]
+    assert "from head to foot" in near.differences(replace(near, size=(300.0, 300.0, 60.0)))[0]
+    assert "another part" in near.differences(replace(near, intensities=(0.0, 1500.0, 2000.0, 2500.0, 3000.0)))[0]
+
+
+def test_the_appearance_does_not_hang_on_how_a_scan_is_stored(hippocampi):
+    image = hippocampi[0][0]
+    turn = np.array([[0, 0, -1.0, image.shape[0] - 1], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+    turned = Volume(np.ascontiguousarray(image.array.transpose(1, 2, 0)[:, :, ::-1]), image.affine @ turn, "turned")
+    ours, theirs = Appearance.of(image), Appearance.of(turned)
+    assert ours.modality == "MR or PET" and ours.size == pytest.approx(theirs.size)
+    assert ours.intensities == theirs.intensities and ours.spacing == pytest.approx(theirs.spacing)
