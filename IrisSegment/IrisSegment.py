@@ -124,6 +124,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from IrisSegmentLib.slicer.panels.presets import PresetsPanel
         from IrisSegmentLib.slicer.panels.progress import ProgressPanel
         from IrisSegmentLib.slicer.panels.reference import ReferencePanel
+        from IrisSegmentLib.slicer.panels.review import ReviewPanel
         from IrisSegmentLib.slicer.panels.targets import TargetsPanel
 
         ui, logic, changed, part = self.ui, self.logic, self._updateButtons, slicer.util.childWidgetVariables
@@ -135,10 +136,12 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.targets = TargetsPanel(
             part(ui.targetsSection), logic, self.progress, self.presets.current, lambda: self.reference.volume, changed
         )
+        self.review = ReviewPanel(part(ui.reviewSection), self.progress, changed)
         self.network = NetworkPanel(part(ui.advancedSection), logic, self.progress, changed)
 
     def _updateButtons(self):
-        for section in (self.reference, self.presets, self.targets, self.progress, self.network):
+        self.review.show()
+        for section in (self.reference, self.presets, self.targets, self.progress, self.review, self.network):
             section.updateButtons()
 
     # Life of the panel

@@ -14,9 +14,8 @@ from .. import __version__
 from ..context.preset import Preset
 from ..engine import Result
 from ..imaging.volume import Segmentation
-
-TARGET_ROLE = "IrisSegment.target"
-TAG = "IrisSegment."  # what a segment's own tags of this module begin with
+from .doubts import keepDoubt
+from .tags import TAG, TARGET_ROLE
 
 
 def showResult(
@@ -33,6 +32,7 @@ def showResult(
     segmentation.RemoveAllSegments()
     for number, segment in enumerate(result.segmentation.segments):
         segmentID = _addSegment(node, result.segmentation, number)
+        usual = preset.volumes_ml()[number]
         added = segmentation.GetSegment(segmentID)
         if segment.terminology:
             added.SetTerminology(segment.terminology)
@@ -43,11 +43,19 @@ def showResult(
             "Version": __version__,
             "Time": time.strftime("%Y-%m-%dT%H:%M:%S"),
             "Confidence": f"{result.confidence[number]:.3f}",
+            "UsualVolume": "" if usual is None else f"{usual:.4f}",
         }.items():
             added.SetTag(TAG + key, value)
     segmentation.CollapseBinaryLabelmaps(False)
+    if result.doubt is not None:
+        keepDoubt(node, result.doubt)
     node.SetAttribute(TAG + "fingerprint", _fingerprint(node))
     return node
+
+
+def isCorrected(node: slicer.vtkMRMLSegmentationNode) -> bool:
+    """Whether a person has changed a result since it was written."""
+    return node.GetAttribute(TAG + "fingerprint") != _fingerprint(node)
 
 
 def _ownResult(
