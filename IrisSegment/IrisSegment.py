@@ -120,6 +120,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.network.show()
 
     def _setUpSections(self):
+        from IrisSegmentLib.slicer.panels.learn import LearnPanel
         from IrisSegmentLib.slicer.panels.network import NetworkPanel
         from IrisSegmentLib.slicer.panels.presets import PresetsPanel
         from IrisSegmentLib.slicer.panels.progress import ProgressPanel
@@ -137,12 +138,20 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             part(ui.targetsSection), logic, self.progress, self.presets.current, lambda: self.reference.volume, changed
         )
         self.review = ReviewPanel(part(ui.reviewSection), self.progress, changed)
+        self.learn = LearnPanel(
+            part(ui.learnSection), logic, self.progress, self.review, self.presets, self._segmentAgain, changed
+        )
         self.network = NetworkPanel(part(ui.advancedSection), logic, self.progress, changed)
 
     def _updateButtons(self):
         self.review.show()
-        for section in (self.reference, self.presets, self.targets, self.progress, self.review, self.network):
+        sections = (self.reference, self.presets, self.targets, self.progress, self.review, self.learn, self.network)
+        for section in sections:
             section.updateButtons()
+
+    def _segmentAgain(self, volumeNodes):
+        self.targets.tickOnly(volumeNodes)
+        self.targets.segmentAll()
 
     # Life of the panel
 
@@ -172,6 +181,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneEndClose(self, caller=None, event=None):
         self.targets.forget()
+        self.learn.forget()
         if self.parent.isEntered:
             self.initializeParameterNode()
         self.targets.show()
@@ -248,16 +258,49 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
 
         def done(grown):
             self._volumeNames.append((grown.references[-1].levels, volumeName))
-            row = self.rowOf(preset)
-            if row is None:  # it was removed from the list meanwhile
-                self.presets.append(grown)
-            else:
-                self.presets[row] = grown
+            self.replacePreset(preset, grown)
             onDone(grown)
 
         volumeName = volumeNode.GetName()
         session = self._ready()
         return session.addReference(preset, volumeNode, segmentationNode, segmentIDs, onProgress, done, onError)
+
+    def learn(self, preset, case, cases, onProgress, onDone, onError):
+        """Learn from a corrected `Case` in the background: as one more reference, or with ``cases`` by tuning to them.
+        What became of the preset takes its place in `presets` before ``onDone(learned)``.
+
+        :raises IrisError: at once, for a case that cannot be learned from, or when packages are declined.
+        """
+
+        def done(learned):
+            if len(learned.preset.references) > len(preset.references):
+                self._volumeNames.append((learned.preset.references[-1].levels, volumeName))
+            self.replacePreset(preset, learned.preset)
+            onDone(learned)
+
+        volumeName = case.volumeNode.GetName()
+        self._ready().learn(preset, case, cases, onProgress, done, onError)
+
+    def look(self, volumeNode, onProgress, onDone, onError):
+        """What a volume looks like to the network, in the background: ``onDone(look)``.
+
+        :raises IrisError: as `encode`.
+        """
+        return self._ready().look(volumeNode, onProgress, onDone, onError)
+
+    def replacePreset(self, preset, changed):
+        """Put a changed preset in the place of what it was; at the end when that was removed meanwhile."""
+        row = self.rowOf(preset)
+        if row is None:
+            self.presets.append(changed)
+        else:
+            self.presets[row] = changed
+
+    def goBack(self, preset):
+        """A preset as it was before its latest change takes its place; returns it."""
+        earlier = preset.gone_back()
+        self.replacePreset(preset, earlier)
+        return earlier
 
     def switchReference(self, preset, number, enabled):
         """Switch one reference of a preset off or on; the changed preset takes its place in `presets`."""

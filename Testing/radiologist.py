@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import SlicerRuntime
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -68,7 +68,7 @@ class Appearance:
             said.append(f"Its voxels are {times:.1f} times {kind} than the references': small parts may be missed.")
         axes = [name for name, share in zip(AXES, self._shares(target), strict=True) if share < SMALLER]
         if axes:
-            said.append(f"It shows less of the body than the references did ({', '.join(axes)}): a part may be cut off.")
+            said.append(f"It shows less of the body than the references ({', '.join(axes)}): a part may be cut off.")
         return said
 
     def _shares(self, target: Appearance) -> list[float]:

@@ -421,7 +421,8 @@ def _tuning(words: dict[str, Any] | None) -> Tuning | None:
 
 def segment_out(segment: Segment) -> dict[str, Any]:
     """A segment's words, for JSON."""
-    return {"name": scrubbed(segment.name) or "segment", "color": list(segment.color), "terminology": segment.terminology}
+    name = scrubbed(segment.name) or "segment"
+    return {"name": name, "color": list(segment.color), "terminology": segment.terminology}
 
 
 def segment_in(words: dict[str, Any], label: int) -> Segment:

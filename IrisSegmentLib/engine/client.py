@@ -152,6 +152,20 @@ class EngineClient:
 
         return self._ask("segment", stage, answer, callbacks)
 
+    def measure(self, image: Volume, segmentation: Segmentation, preset: Preset, **callbacks: Any) -> Job:
+        """A segmented scan to a preset's Dice on it, per class, as `Engine.measure`; callbacks as `Job` names them."""
+
+        def stage(number: int, folder: Path) -> Message:
+            preset.save(folder / f"{number}-preset.iris")
+            return {
+                "verb": "measure",
+                "image": volume_out(image, folder, f"{number}-image"),
+                "segmentation": segmentation_out(segmentation, folder, f"{number}-segmentation"),
+                "preset": f"{number}-preset.iris",
+            }
+
+        return self._ask("measure", stage, lambda done, folder: tuple(done["dice"]), callbacks)
+
     def look(self, image: Volume, **callbacks: Any) -> Job:
         """A scan to a `Look` at it as a whole; callbacks as `Job` names them."""
 

@@ -145,6 +145,17 @@ class Engine:
             Doubt.of(logits, window, image.affine),
         )  # fmt: skip
 
+    def measure(
+        self, image: Volume, segmentation: Segmentation, preset: Preset, *, progress: Progress | None = None
+    ) -> tuple[float, ...]:
+        """Dice, per class of a preset, of what it finds in a scan with a segmentation of the same segments, 0..1.
+
+        :raises IrisError: as `segment`.
+        :raises Cancelled: when the progress was cancelled.
+        """
+        found = self.segment(image, preset, progress=progress).segmentation
+        return tuple(_overlap(found.mask(n), segmentation.mask(n)) for n in range(len(preset.segments)))
+
     def choose(
         self,
         source: Preset | Pool | MemoryBank,
@@ -316,6 +327,11 @@ def confidence(logits: Tensor) -> tuple[float, ...]:
     hard = (soft > 0.5).float()
     both = 2 * (soft * hard).sum(1) / (soft.sum(1) + hard.sum(1)).clamp_min(1e-6)
     return tuple(float(c) if h > 0 else 0.0 for c, h in zip(both, hard.sum(1), strict=True))
+
+
+def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else 1.0
 
 
 def _check_reference(image: Volume, segmentation: Segmentation) -> None:

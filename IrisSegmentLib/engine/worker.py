@@ -66,8 +66,8 @@ class Worker:
         job = int(message["job"])
         try:
             verbs = {
-                "encode": self._encode, "segment": self._segment, "look": self._look, "tune": self._tune,
-                "get network": self._get_network,
+                "encode": self._encode, "segment": self._segment, "measure": self._measure, "look": self._look,
+                "tune": self._tune, "get network": self._get_network,
             }  # fmt: skip
             answer = verbs[message["verb"]](message, self._progress[job])
             self._say({"job": job, "done": answer})
@@ -99,6 +99,12 @@ class Worker:
             "volumes_ml": list(result.volumes_ml),
             "seconds": result.seconds,
         }
+
+    def _measure(self, message: Message, progress: Progress) -> Message:
+        image = volume_in(message["image"], self._folder)
+        segmentation = segmentation_in(message["segmentation"], self._folder)
+        preset = Preset.load(self._folder / message["preset"])
+        return {"dice": list(self._engine.measure(image, segmentation, preset, progress=progress))}
 
     def _look(self, message: Message, progress: Progress) -> Message:
         progress.report(0.0, "Looking at the scan")

@@ -12,7 +12,7 @@ from IrisSegmentLib.context import appearance
 from IrisSegmentLib.context.appearance import Appearance
 from IrisSegmentLib.context.cache import EmbeddingCache, content_hash
 from IrisSegmentLib.context.ensemble import joined
-from IrisSegmentLib.context.library import PresetLibrary, safe_stem
+from IrisSegmentLib.context.library import PresetLibrary, ranked, safe_stem
 from IrisSegmentLib.context.preset import Preset, Reference, Tuning
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume
@@ -91,7 +91,12 @@ def test_what_it_was_tuned_on_is_kept_and_files_from_before_tuning_are_read():
     tuned = replace(preset(), tuning=Tuning(5, 40, 0.71, 0.74))
     data, bare = tuned.to_bytes(), [{"enabled": True, "extent": [40.0, 50.0, 60.0]}]
     assert Preset.from_bytes(data, "t").tuning == tuned.tuning
-    assert Preset.from_bytes(change(data, lambda words: words.update(schema=1, references=bare) or words.pop("tuning")), "old").tuning is None
+
+    def old(words):
+        words.pop("tuning")
+        words.update(schema=1, references=bare)
+
+    assert Preset.from_bytes(change(data, old), "old").tuning is None
     with pytest.raises(IrisError, match="damaged"):
         Preset.from_bytes(change(data, lambda words: words.update(tuning={"steps": "many"})), "bad")
 
@@ -147,12 +152,55 @@ def test_a_preset_that_cannot_be_written_leaves_the_old_one(tmp_path):
 
 def test_the_library_never_loses_a_preset_to_one_of_the_same_name(tmp_path):
     library = PresetLibrary(tmp_path / "presets")
-    first, second = library.save(preset("Liver")), library.save(preset("Liver"))
+    first, second = library.save(preset("Liver")), library.save(replace(preset("Liver"), created="another day"))
     assert [p.name for p in library.paths()] == ["Liver.iris", "Liver 2.iris"] and first != second
     library.delete(second)
     assert library.paths() == [first]
-    with pytest.raises(IrisError, match="not a preset of this library"):
-        library.delete(tmp_path / "elsewhere.iris")
+    for refused in (library.delete, library.duplicate, lambda path: library.rename(path, "x")):
+        with pytest.raises(IrisError, match="not a preset of this library"):
+            refused(tmp_path / "elsewhere.iris")
+
+
+def test_the_library_renames_copies_finds_and_gives_back(tmp_path):
+    library = PresetLibrary(tmp_path / "presets")
+    path = library.save(preset("Liver"))
+    grown = preset("Liver").after(preset("Liver").with_reference(preset(seed=4)), "Reference added")
+    assert library.save(replace(grown, created=library.presets()[0].preset.created)) == path, "its own earlier state"
+    copy = library.duplicate(path)
+    assert [k.preset.name for k in library.presets()] == ["Liver", "Liver 2"]
+    renamed = library.rename(copy, "Spleen: late/phase")
+    assert renamed.name == "Spleen_ late_phase.iris" and not copy.exists()
+    library.annotate(renamed, "Portal venous phase only")
+    assert [k.path for k in library.presets("VENOUS spleen")] == [renamed] and library.presets("spleen arterial") == []
+    assert [k.path for k in library.presets("anterior")] == [path, renamed]
+    with pytest.raises(IrisError, match="needs a name"):
+        library.rename(path, "  ")
+    (library.folder / "broken.iris").write_bytes(b"no preset")
+    assert len(library.presets()) == 2, "a damaged file hides nothing else"
+    library.delete(renamed)
+    library.delete(path)
+    assert library.undo() == path and library.undo() == renamed and not library.can_undo
+    with pytest.raises(IrisError, match="No deleted preset"):
+        library.undo()
+    library.give(path, tmp_path / "sent.iris")
+    library.delete(path)
+    library.save(preset("Liver"))
+    assert library.take(tmp_path / "sent.iris").stem == "Liver 2" and library.undo().stem == "Liver 3"
+
+
+def test_presets_are_ranked_by_what_their_references_look_like(tmp_path):
+    library = PresetLibrary(tmp_path)
+    query = np.eye(6, dtype=np.float16)[0]
+    axes = np.eye(6)
+    looks = {"far": [axes[1]], "near": [axes[2], 0.9 * axes[0]], "middle": [0.5 * axes[0]], "old": []}
+    for name, vectors in looks.items():
+        plain = preset(name)
+        references = [replace(plain.references[0], vector=v.astype(np.float16)) for v in vectors]
+        library.save(replace(plain, references=tuple(references or plain.references)))
+    library.save(replace(seen(), name="foreign", network="other"))
+    found = ranked(library.presets(), query, "abc")
+    assert [kept.preset.name for kept, _ in found][:3] == ["near", "middle", "far"]
+    assert found[0][1] == pytest.approx(0.9, abs=1e-2) and [similarity for _, similarity in found][3:] == [None, None]
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "..", "", "con:", "x" * 300])
@@ -193,7 +241,8 @@ def test_files_of_the_first_format_are_read():
     old = Preset.load(os.path.join(os.path.dirname(__file__), "version_1.iris"))
     assert old.name == "Made by version 1" and len(old.references) == 2 and old.tuning == Tuning(5, 40, 0.71, 0.74)
     assert old.history == () and old.volumes_ml() == (None, None) and old.appearances() == []
-    assert torch.equal(old.embeddings("fine").tokens[0], preset().with_reference(preset(seed=5)).embeddings("fine").tokens[0])
+    same = preset().with_reference(preset(seed=5))
+    assert torch.equal(old.embeddings("fine").tokens[0], same.embeddings("fine").tokens[0])
     assert Preset.from_bytes(old.to_bytes(), "again").words() == old.words()
 
 
@@ -201,7 +250,8 @@ def seen(seed=0):
     """A preset whose reference is described."""
     plain = preset(seed=seed)
     look = Appearance("MR or PET", (1.0, 1.0, 1.2), (35.0, 51.0, 42.0), (0.0, 10.0, 20.0, 30.0, 90.0))
-    reference = replace(plain.references[0], appearance=look, volumes_ml=(1.5, 2.5 + seed), vector=np.ones(6, np.float16))
+    known = {"appearance": look, "volumes_ml": (1.5, 2.5 + seed), "vector": np.ones(6, np.float16)}
+    reference = replace(plain.references[0], **known)
     return replace(plain, references=(reference,))
 
 

@@ -1,10 +1,12 @@
 """Review and correction as a radiologist does them: real buttons and keys, the real scene, the real worker."""
 
 import csv
+import re
+import time
 
 import numpy as np
 import pytest
-from radiologist import NAMES, cells, choose, encode, load, mark, press, results, segment
+from radiologist import NAMES, cells, choose, encode, load, mark, press, results, segment, voxels
 
 SlicerRuntime = pytest.importorskip("SlicerRuntime")
 
@@ -36,7 +38,7 @@ def test_results_are_gone_through_by_arrow_keys_and_judged(panel, views, tmp_pat
     assert {(r[0], r[1]) for r in rows} == {(f"Patient {c}", n) for c in ("035", "038") for n in NAMES}
     sure = [f.confidence for f in panel.review.findings]
     assert sure == sorted(sure) and 0 < sure[0] < sure[-1] <= 1
-    assert all(float(r[3]) > 0 and abs(float(r[4])) < 100 and r[5] == "new" for r in rows), rows
+    assert all(float(r[3]) > 0 and abs(float(r[4])) < 100 and r[5] == "" for r in rows), rows
 
     table.setCurrentCell(0, 0)
     seen = []
@@ -70,7 +72,7 @@ def test_results_are_gone_through_by_arrow_keys_and_judged(panel, views, tmp_pat
     panel.ui.acceptButton.click()
     assert table.currentRow() == 1, "the next one is shown"
     panel.ui.rejectButton.click()
-    assert [r[5] for r in cells(table)][:3] == ["accepted", "rejected", "new"]
+    assert [r[5] for r in cells(table)][:3] == ["\N{CHECK MARK}", "\N{BALLOT X}", ""]
 
     panel.ui.tableNodeButton.click()
     panel.ui.tableNodeButton.click()
@@ -93,3 +95,96 @@ def test_results_are_gone_through_by_arrow_keys_and_judged(panel, views, tmp_pat
     slicer.mrmlScene.Clear(False)
     SlicerRuntime.processEvents(0.1)
     assert table.rowCount == 0 and not panel.ui.acceptButton.enabled
+
+
+def correct(node, case, volume):
+    """A result as a person corrects it: to what the manual segmentation shows."""
+    import slicer
+
+    truth = mark(case)
+    ids = zip(node.GetSegmentation().GetSegmentIDs(), truth.GetSegmentation().GetSegmentIDs(), strict=True)
+    for ours, theirs in ids:
+        right = slicer.util.arrayFromSegmentBinaryLabelmap(truth, theirs, volume)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(right, node, ours, volume)
+    slicer.mrmlScene.RemoveNode(truth)
+
+
+def row_of(panel, target):
+    return next(n for n, f in enumerate(panel.review.findings) if f.target == target)
+
+
+def wait(panel, seconds=90):
+    SlicerRuntime.waitFor(lambda: not panel.logic.busy, seconds)
+    SlicerRuntime.processEvents(0.1)
+
+
+def test_a_correction_becomes_a_reference_and_the_others_run_again(panel):
+    assert "Choose a result" in panel.ui.learnButton.toolTip
+    volumes = segmented(panel, "035", "038")
+    before = {name: voxels(node) for name, node in results().items()}
+    correct(results()["Patient 035"], "035", volumes[1])
+    panel.ui.reviewTable.selectRow(row_of(panel, "Patient 035"))
+    assert "at least two results" in panel.ui.tuneButton.toolTip and not panel.ui.againButton.enabled
+    panel.ui.learnButton.click()
+    with SlicerRuntime.EventLoopWatch() as watch:
+        wait(panel)
+    assert watch.longest_ms < 50
+    words = panel.ui.learnLabel.text
+    assert words.startswith("Dice on Patient 035, before and after: Anterior hippocampus "), panel.ui.statusLabel.text
+    dice = [int(number) for number in re.findall(r"(\d+) to (\d+) %", words)[0]]
+    assert 50 < dice[0] <= dice[1] + 2, "a case that was learned from is not found worse"
+    (preset,) = panel.logic.presets
+    assert len(preset.references) == 2 and [v.what for v in preset.history] == ["Reference added"]
+    names = [panel.ui.referencesList.item(n).text() for n in range(2)]
+    assert names == ["Reference 1: Patient 023", "Reference 2: Patient 035"]
+
+    assert panel.ui.againButton.text == "Segment 1 not accepted again"
+    corrected = voxels(results()["Patient 035"])
+    panel.ui.againButton.click()
+    wait(panel)
+    after = {name: voxels(node) for name, node in results().items()}
+    assert not all(map(np.array_equal, before["Patient 038"], after["Patient 038"]))
+    assert all(map(np.array_equal, corrected, after["Patient 035"])), "the correction stays"
+
+    assert panel.ui.goBackButton.enabled and "Reference added" in panel.ui.goBackButton.toolTip
+    panel.ui.goBackButton.click()
+    (preset,) = panel.logic.presets
+    assert len(preset.references) == 1 and not panel.ui.goBackButton.enabled
+    tick(panel, "Patient 038")
+    segment(panel)
+    assert all(map(np.array_equal, before["Patient 038"], voxels(results()["Patient 038"])))
+
+
+def tick(panel, name):
+    import slicer
+
+    panel.targets.tickOnly([slicer.util.getNode(name)])
+
+
+def test_a_preset_is_tuned_to_accepted_results_and_can_be_stopped(panel):
+    volumes = segmented(panel, "035", "038")
+    for case, volume in (("035", volumes[1]), ("038", volumes[2])):
+        correct(results()[f"Patient {case}"], case, volume)
+    table = panel.ui.reviewTable
+    for row in [n for n, f in enumerate(panel.review.findings) if f.target == "Patient 035"]:
+        table.selectRow(row)
+        panel.ui.acceptButton.click()
+    table.selectRow(row_of(panel, "Patient 038"))
+    assert panel.ui.tuneButton.enabled, panel.ui.tuneButton.toolTip
+    panel.ui.tuneButton.click()
+    SlicerRuntime.waitFor(lambda: "Tuning" in panel.ui.statusLabel.text, 60)
+    started = time.monotonic()
+    panel.ui.cancelButton.click()
+    SlicerRuntime.waitFor(lambda: not panel.logic.busy, 5)
+    assert time.monotonic() - started < 2 and panel.ui.statusLabel.text == "Stopped."
+    (preset,) = panel.logic.presets
+    assert preset.history == ()
+
+    table.selectRow(row_of(panel, "Patient 038"))
+    panel.ui.tuneButton.click()
+    wait(panel, 150)
+    assert "Dice on Patient 038, before and after" in panel.ui.learnLabel.text, panel.ui.statusLabel.text
+    assert "tuned on 2 scans" in panel.ui.learnLabel.text or "left as it was" in panel.ui.learnLabel.text
+    assert panel.ui.curveLabel.isVisibleTo(panel.ui.learnSection) and not panel.ui.curveLabel.pixmap.isNull()
+    (preset,) = panel.logic.presets
+    assert (preset.tuning is not None) == bool(preset.history)

@@ -38,6 +38,7 @@ class PresetStore(Protocol):
     ) -> object: ...
     def switchReference(self, preset: Preset, number: int, enabled: bool) -> None: ...
     def volumeNameOf(self, reference: Reference) -> str: ...
+    def goBack(self, preset: Preset) -> Preset: ...
     def rowOf(self, preset: Preset) -> int | None: ...
     def removePreset(self, preset: Preset) -> None: ...
     def loadPreset(self, path: str | Path) -> Preset: ...
@@ -70,6 +71,7 @@ class PresetsPanel:
         ui.savePresetButton.connect("clicked(bool)", self._askAndSave)
         ui.removePresetButton.connect("clicked(bool)", self.remove)
         ui.addReferenceButton.connect("clicked(bool)", self.addReference)
+        ui.goBackButton.connect("clicked(bool)", self.goBack)
         ui.presetsList.connect("currentRowChanged(int)", self._onSelected)
         ui.referencesList.connect("itemChanged(QListWidgetItem*)", self._onReferenceTicked)
 
@@ -97,6 +99,12 @@ class PresetsPanel:
         ]
         tip = _("Learn from the reference volume above too: the selected preset then knows one more patient.")
         enable(self.ui.addReferenceButton, add, tip)
+        back = [
+            (preset is None or not preset.history, _("There is no earlier state of this preset.")),
+            running(busy),
+        ]
+        change = preset.history[-1].what if preset and preset.history else ""
+        enable(self.ui.goBackButton, back, _("Undo the latest change of this preset: {change}.").format(change=change))
         self.ui.referencesList.enabled = not busy
         none = [(preset is None, _("There is no preset yet."))]
         enable(self.ui.savePresetButton, none, _("Save the selected preset to a file; it holds no image."))
@@ -125,6 +133,11 @@ class PresetsPanel:
     def remove(self) -> None:
         self._store.removePreset(self.current())
         self.show()
+
+    def goBack(self) -> None:
+        change = self.current().history[-1].what
+        self.show(select=self._store.goBack(self.current()))
+        self._teller.end(_("The preset is as it was before: {change}.").format(change=change))
 
     def _askAndLoad(self) -> None:
         path = fileToOpen(_("Load preset"), str(settings.presetFolder()), PRESET_FILES)

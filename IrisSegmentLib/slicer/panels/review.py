@@ -17,6 +17,7 @@ from ..sliceviews import showCase, showOverlay
 from .common import Teller, colorIcon, enable, fileToSave, signalsBlocked
 
 STATES = {NEW: _("new"), ACCEPTED: _("accepted"), REJECTED: _("rejected")}
+SIGNS = {NEW: "", ACCEPTED: "\N{CHECK MARK}", REJECTED: "\N{BALLOT X}"}  # there is no room for the words
 
 
 class ReviewPanel:
@@ -93,10 +94,10 @@ class ReviewPanel:
     def _showRow(self, row: int, finding: Finding) -> None:
         difference = "" if finding.difference is None else f"{finding.difference:+.0f}"
         numbers = [f"{100 * finding.confidence:.0f}", f"{finding.volume_ml:.3g}", difference]
-        texts = [finding.target, finding.segment, *numbers, STATES[finding.state]]
+        texts = [finding.target, finding.segment, *numbers, SIGNS[finding.state]]
         for column, text in enumerate(texts):
             item = qt.QTableWidgetItem(text)
-            item.setToolTip(f"{finding.target}: {finding.segment}")
+            item.setToolTip(f"{finding.target}: {finding.segment} ({STATES[finding.state]})")
             if column == self.SEGMENT:
                 item.setIcon(colorIcon(finding.color))
             if self.CONFIDENCE <= column <= self.DIFFERENCE:
@@ -134,8 +135,8 @@ class ReviewPanel:
         openInSegmentEditor(finding.node, finding.volumeNode, finding.segmentID)
 
     def _toTable(self) -> None:
-        node = showTable(self._shown)
-        self._teller.end(_("The table '{name}' is in the scene; the Tables module shows it.").format(name=node.GetName()))
+        words = _("The table '{name}' is in the scene; the Tables module shows it.")
+        self._teller.end(words.format(name=showTable(self._shown).GetName()))
 
     def _askAndSaveCsv(self) -> None:
         path = fileToSave(_("Save table"), "iris-results.csv", _("Tables (*.csv)"))
@@ -145,14 +146,16 @@ class ReviewPanel:
     def _setUpTable(self) -> None:
         table = self.ui.reviewTable
         table.setColumnCount(6)
-        table.setHorizontalHeaderLabels([_("Target"), _("Segment"), _("Sure %"), _("mL"), _("± %"), _("State")])
+        table.setHorizontalHeaderLabels([_("Target"), _("Segment"), _("Sure %"), _("mL"), _("± %"), _("OK")])
         tips = {
             self.CONFIDENCE: _("How certain the network is, in percent; the least certain come first."),
             self.DIFFERENCE: _("Volume compared with the preset's references."),
+            self.STATE: _("Whether it was accepted or rejected."),
         }
         for column, tip in tips.items():
             table.horizontalHeaderItem(column).setToolTip(tip)
         table.verticalHeader().hide()
+        table.setWordWrap(False)
         header = table.horizontalHeader()
         for column in range(6):
             whole = column > self.SEGMENT
