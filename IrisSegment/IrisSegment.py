@@ -120,7 +120,9 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.network.show()
 
     def _setUpSections(self):
+        from IrisSegmentLib.slicer.panels.drop import DropFilter
         from IrisSegmentLib.slicer.panels.learn import LearnPanel
+        from IrisSegmentLib.slicer.panels.library import LibraryPanel
         from IrisSegmentLib.slicer.panels.network import NetworkPanel
         from IrisSegmentLib.slicer.panels.presets import PresetsPanel
         from IrisSegmentLib.slicer.panels.progress import ProgressPanel
@@ -141,12 +143,17 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.learn = LearnPanel(
             part(ui.learnSection), logic, self.progress, self.review, self.presets, self._segmentAgain, changed
         )
+        self.library = LibraryPanel(part(ui.librarySection), logic, self.progress, self.presets, changed)
+        self.dropFilter = DropFilter(self.parent, self.library.take)
         self.network = NetworkPanel(part(ui.advancedSection), logic, self.progress, changed)
+        self.sections = (
+            self.reference, self.presets, self.targets, self.progress, self.review, self.learn, self.library,
+            self.network,
+        )  # fmt: skip
 
     def _updateButtons(self):
         self.review.show()
-        sections = (self.reference, self.presets, self.targets, self.progress, self.review, self.learn, self.network)
-        for section in sections:
+        for section in self.sections:
             section.updateButtons()
 
     def _segmentAgain(self, volumeNodes):
@@ -170,10 +177,14 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._soon.stop()
 
     def onReload(self):
+        presets = self.logic.presetsAsBytes()  # the classes that they are of are about to go
         self.logic.close()
         for name in [n for n in sys.modules if n == "IrisSegmentLib" or n.startswith("IrisSegmentLib.")]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
+        fresh = slicer.modules.IrisSegmentWidget
+        fresh.logic.presetsFromBytes(presets)
+        fresh.presets.show()
 
     def onSceneStartClose(self, caller=None, event=None):
         self.logic.cancel()
@@ -314,6 +325,11 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         """Where this very preset is in `presets`, or None."""
         return next((row for row, other in enumerate(self.presets) if other is preset), None)
 
+    def takeUp(self, preset):
+        """Put a preset into `presets`, unless it is there."""
+        if self.rowOf(preset) is None:
+            self.presets.append(preset)
+
     def removePreset(self, preset):
         del self.presets[self.rowOf(preset)]
 
@@ -371,6 +387,18 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         preset = Preset.load(path)
         self.presets.append(preset)
         return preset
+
+    def presetsAsBytes(self):
+        """What `presetsFromBytes` takes: each preset as a file, and the names of its references' volumes."""
+        return [(preset.to_bytes(), [self.volumeNameOf(r) for r in preset.references]) for preset in self.presets]
+
+    def presetsFromBytes(self, kept):
+        for content, names in kept:
+            from IrisSegmentLib.context.preset import Preset
+
+            preset = Preset.from_bytes(content, "preset")
+            self.presets.append(preset)
+            self._volumeNames += [(r.levels, name) for r, name in zip(preset.references, names, strict=True) if name]
 
     def ensurePackages(self):
         """:raises IrisError: when what computing needs is not there and the person declines to install it."""

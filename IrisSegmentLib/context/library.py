@@ -204,7 +204,8 @@ def safe_stem(name: str) -> str:
 def _earlier(old: Preset, new: Preset) -> bool:
     """Whether one is the other at an earlier time: made in the same second, of the same name and network."""
     made = (old.name, old.created, old.network, [s.name for s in old.segments])
-    return made == (new.name, new.created, new.network, [s.name for s in new.segments])
+    same = made == (new.name, new.created, new.network, [s.name for s in new.segments])
+    return same and len(old.history) <= len(new.history)
 
 
 def _deleted(away: Path) -> list[Path]:

@@ -281,7 +281,7 @@ def now() -> str:
 def _migrated(words: dict[str, Any]) -> dict[str, Any]:
     """Words of any earlier format, as this one has them."""
     if words["schema"] == 1:  # before presets had a history, and references an appearance
-        new = {"appearance": None, "volumes_ml": []}
+        new: dict[str, Any] = {"appearance": None, "volumes_ml": []}
         references = [{**new, **reference} for reference in words["references"]]
         words = {"tuning": None, "history": [], **words, "references": references, "schema": 2}
     return words

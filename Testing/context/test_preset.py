@@ -184,7 +184,7 @@ def test_the_library_renames_copies_finds_and_gives_back(tmp_path):
         library.undo()
     library.give(path, tmp_path / "sent.iris")
     library.delete(path)
-    library.save(preset("Liver"))
+    library.save(replace(preset("Liver"), created="another day"))
     assert library.take(tmp_path / "sent.iris").stem == "Liver 2" and library.undo().stem == "Liver 3"
 
 

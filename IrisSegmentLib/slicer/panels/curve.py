@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import qt
 
@@ -20,7 +21,7 @@ def curvePixmap(values: Sequence[float], palette: qt.QPalette) -> qt.QPixmap:
     painter.setRenderHint(qt.QPainter.Antialiasing)
     places = [_place(n, value, values) for n, value in enumerate(values)]
     painter.setPen(qt.QPen(palette.color(qt.QPalette.Highlight), 2))
-    for one, next_ in zip(places, places[1:], strict=False):
+    for one, next_ in pairwise(places):
         painter.drawLine(one, next_)
     painter.setBrush(palette.color(qt.QPalette.Highlight))
     painter.drawEllipse(places[max(range(len(values)), key=lambda n: values[n])], DOT, DOT)

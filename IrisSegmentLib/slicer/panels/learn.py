@@ -178,5 +178,5 @@ def _case(kind: type[Case], finding: Finding, preset: Preset) -> Case:
     byName = {segmentation.GetSegment(i).GetName(): i for i in segmentation.GetSegmentIDs()}
     missing = [s.name for s in preset.segments if s.name not in byName]
     if missing:
-        raise IrisError(f"'{finding.node.GetName()}' has no segment '{missing[0]}' any more; add it, or name it so again.")
+        raise IrisError(f"'{finding.node.GetName()}' has no segment '{missing[0]}' any more; draw or rename it again.")
     return kind(finding.volumeNode, finding.node, [byName[s.name] for s in preset.segments])
