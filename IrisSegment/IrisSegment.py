@@ -120,7 +120,9 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.network.show()
 
     def _setUpSections(self):
+        from IrisSegmentLib.slicer.panels.atlas import AtlasPanel
         from IrisSegmentLib.slicer.panels.drop import DropFilter
+        from IrisSegmentLib.slicer.panels.fit import FitPanel
         from IrisSegmentLib.slicer.panels.learn import LearnPanel
         from IrisSegmentLib.slicer.panels.library import LibraryPanel
         from IrisSegmentLib.slicer.panels.network import NetworkPanel
@@ -144,11 +146,13 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             part(ui.learnSection), logic, self.progress, self.review, self.presets, self._segmentAgain, changed
         )
         self.library = LibraryPanel(part(ui.librarySection), logic, self.progress, self.presets, changed)
+        self.atlas = AtlasPanel(part(ui.mapSection), self.progress, self.presets, self.library, changed)
+        self.fit = FitPanel(part(ui.presetsSection), self.presets.current, self.targets.ticked)
         self.dropFilter = DropFilter(self.parent, self.library.take)
         self.network = NetworkPanel(part(ui.advancedSection), logic, self.progress, changed)
         self.sections = (
             self.reference, self.presets, self.targets, self.progress, self.review, self.learn, self.library,
-            self.network,
+            self.atlas, self.fit, self.network,
         )  # fmt: skip
 
     def _updateButtons(self):
@@ -174,6 +178,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._disconnectParameterNode()
         self.removeObservers()
         self.reference.close()
+        self.fit.close()
         self._soon.stop()
 
     def onReload(self):
@@ -193,6 +198,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneEndClose(self, caller=None, event=None):
         self.targets.forget()
         self.learn.forget()
+        self.atlas.forget()
         if self.parent.isEntered:
             self.initializeParameterNode()
         self.targets.show()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -54,17 +55,18 @@ class PresetLibrary:
 
     def presets(self, search: str = "") -> list[Kept]:
         """Those that match a search, by name; a file that cannot be read is left out. Files are read once."""
-        found = [kept for path in self.paths() if (kept := self._kept(path)) is not None]
+        found = []
+        for path in self.paths():
+            with suppress(OSError, IrisError):
+                found.append(self.at(path))
         return [kept for kept in found if kept.matches(search)]
 
-    def _kept(self, path: Path) -> Kept | None:
-        try:
-            status = path.stat()
-            stamp = (status.st_mtime_ns, status.st_size)
-            if self._read.get(path, (None,))[0] != stamp:
-                self._read[path] = (stamp, Preset.load(path))
-        except (OSError, IrisError):
-            return None
+    def at(self, path: Path) -> Kept:
+        """:raises OSError: when the file is not there; IrisError: as `Preset.load`."""
+        status = path.stat()
+        stamp = (status.st_mtime_ns, status.st_size)
+        if path not in self._read or self._read[path][0] != stamp:
+            self._read[path] = (stamp, Preset.load(path))
         return Kept(path, self._read[path][1])
 
     def save(self, preset: Preset) -> Path:

@@ -44,9 +44,10 @@ class Reference:
 
     :param extent: size of the closer look at it, in mm along R, A, S.
     :param enabled: whether the reference takes part; it can be switched off and on again.
-    :param appearance: what its scan looked like; None where it is not known, as the next two.
+    :param appearance: what its scan looked like; None where it is not known, as the next three.
     :param volumes_ml: of its segments.
     :param vector: what its whole scan looks like to the network, (D,) of length one.
+    :param class_vectors: what its segments look like to the network, (K, D) of length one.
     """
 
     levels: Mapping[str, TaskEmbeddings]
@@ -55,6 +56,7 @@ class Reference:
     appearance: Appearance | None = None
     volumes_ml: tuple[float, ...] = ()
     vector: NDArray[np.float16] | None = None
+    class_vectors: NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True)
@@ -306,7 +308,8 @@ def _references_in(
             bool(r["enabled"]),
             _appearance(r["appearance"]),
             numbers(r["volumes_ml"], classes) if r["volumes_ml"] else (),
-            _vector(tensors.get(f"{prefix}{n}.vector")),
+            _vectors(tensors.get(f"{prefix}{n}.vector"), 1),
+            _vectors(tensors.get(f"{prefix}{n}.classes"), 2, classes),
         )
         for n, r in enumerate(words)
     )
@@ -319,11 +322,13 @@ def _appearance(words: dict[str, Any] | None) -> Appearance | None:
     return Appearance(text(words["modality"]), numbers(words["spacing"], 3), numbers(words["size"], 3), intensities)
 
 
-def _vector(tensor: Tensor | None) -> NDArray[np.float16] | None:
+def _vectors(tensor: Tensor | None, axes: int, count: int | None = None) -> NDArray[np.float16] | None:
     if tensor is None:
         return None
-    if tensor.ndim != 1 or tensor.dtype != torch.float16 or not bool(torch.isfinite(tensor).all()):
-        raise ValueError("not a vector of finite half-precision numbers")
+    if tensor.ndim != axes or (count is not None and len(tensor) != count):
+        raise ValueError("not the right count of vectors")
+    if tensor.dtype != torch.float16 or not bool(torch.isfinite(tensor).all()):
+        raise ValueError("not vectors of finite half-precision numbers")
     return tensor.numpy()
 
 
@@ -384,8 +389,9 @@ def tensors_of(prefix: str, reference: Reference) -> dict[str, Tensor]:
         if embeddings.keys is not None and embeddings.values is not None:
             found[f"{prefix}.{level}.keys"] = embeddings.keys
             found[f"{prefix}.{level}.values"] = embeddings.values
-    if reference.vector is not None:
-        found[f"{prefix}.vector"] = torch.from_numpy(reference.vector)
+    for name, vectors in (("vector", reference.vector), ("classes", reference.class_vectors)):
+        if vectors is not None:
+            found[f"{prefix}.{name}"] = torch.from_numpy(vectors)
     return {k: v.detach().half().contiguous().cpu() for k, v in found.items()}
 
 

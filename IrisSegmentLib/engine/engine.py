@@ -109,7 +109,7 @@ class Engine:
         (reference,) = preset.references
         kept = replace(
             reference, appearance=Appearance.of(image), volumes_ml=segmentation.volumes_ml(),
-            vector=self.scan_vector(image),
+            vector=self.scan_vector(image), class_vectors=self.class_vectors(image, segmentation),
         )  # fmt: skip
         return replace(preset, references=(kept,))
 

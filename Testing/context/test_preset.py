@@ -251,7 +251,7 @@ def seen(seed=0):
     plain = preset(seed=seed)
     look = Appearance("MR or PET", (1.0, 1.0, 1.2), (35.0, 51.0, 42.0), (0.0, 10.0, 20.0, 30.0, 90.0))
     known = {"appearance": look, "volumes_ml": (1.5, 2.5 + seed), "vector": np.ones(6, np.float16)}
-    reference = replace(plain.references[0], **known)
+    reference = replace(plain.references[0], **known, class_vectors=np.eye(2, 6, dtype=np.float16))
     return replace(plain, references=(reference,))
 
 
@@ -263,6 +263,7 @@ def test_a_preset_remembers_its_earlier_states_and_goes_back():
     assert [v.what for v in back.history] == ["Reference added", "Tuned"] and back.volumes_ml() == (1.5, 3.5)
     assert back.appearances() == [one.references[0].appearance] * 2
     assert np.array_equal(back.references[1].vector, np.ones(6, np.float16))
+    assert np.array_equal(back.references[0].class_vectors, np.eye(2, 6))
     before_tuning, first = back.gone_back(), back.gone_back(0)
     assert before_tuning.tuning is None and len(before_tuning.references) == 2 and len(before_tuning.history) == 1
     assert len(first.references) == 1 and first.history == ()

@@ -135,6 +135,8 @@ def test_presets_outlive_a_reload(panel, library_modules):
 
 def test_a_preset_holds_no_patient_no_path_and_no_image(panel, tmp_path):
     """Everything that names a patient is put where a careless person or a scanner would put it."""
+    import slicer
+
     volume, marked = load("023", "DOE^JANE 1.2.840.113619.2.55.3"), mark("023")
     volume.SetAttribute("DICOM.instanceUIDs", "1.2.840.113619.2.55.3.99")
     marked.SetName("Hippocampus of DOE^JANE from /home/doe/scans 1.2.840.113619.2.55.3")
@@ -149,14 +151,81 @@ def test_a_preset_holds_no_patient_no_path_and_no_image(panel, tmp_path):
     for told in (b"DOE", b"JANE", b"doe", b"1.2.840", b"/home", b"scans", b"hippocampus_023", b"nii"):
         assert told not in content + path.name.encode(), told
     assert b"Hippocampus of from" in content and all(name.encode() in content for name in NAMES)
-    image = np.ascontiguousarray(panel_array(volume))
-    lines = {image[k, j].astype(kind).tobytes() for k in range(0, image.shape[0], 5) for j in range(0, image.shape[1], 5)
-             for kind in (image.dtype, np.float32, np.float16) if np.unique(image[k, j]).size > 8}
-    assert len(lines) > 50 and not any(line in content for line in lines), "no row of voxels, in any format"
+    image = slicer.util.arrayFromVolume(volume)
+    rows = [row for row in image[::5, ::5].reshape(-1, image.shape[2]) if np.unique(row).size > 8]
+    kinds = (image.dtype, np.int16, np.float32, np.float16)
+    assert len(rows) > 30 and not any(row.astype(kind).tobytes() in content for row in rows for kind in kinds)
     assert not re.search(rb"\d{1,3}(\.\d+){4,}", content)
 
 
-def panel_array(volume):
+def chart():
+    """Series of the chart, by name: node and points."""
     import slicer
 
-    return slicer.util.arrayFromVolume(volume)
+    (node,) = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+    series = [node.GetNthPlotSeriesNode(n) for n in range(node.GetNumberOfPlotSeriesNodes())]
+    tables = [one.GetTableNode().GetTable() for one in series]
+    points = [[(t.GetValueByName(r, "x").ToDouble(), t.GetValueByName(r, "y").ToDouble())
+               for r in range(t.GetNumberOfRows())] for t in tables]
+    return {one.GetName(): (one, found) for one, found in zip(series, points, strict=True)}
+
+
+def test_classes_that_are_alike_lie_together_on_the_map_and_a_click_selects(panel):
+    import vtk
+
+    from IrisSegmentLib.slicer.plots import selected
+
+    ui = panel.ui
+    ui.librarySection.collapsed = False
+    assert "preset first" in ui.mapButton.toolTip
+    for name, case in (("A", "023"), ("B", "035")):
+        choose(panel, load(case, name), mark(case))
+        ui.presetNameEdit.text = name
+        encode(panel)
+    ui.keepButton.click()
+    panel.presets.remove()
+    assert [p.name for p in panel.logic.presets] == ["A"] and names(panel) == ["B"]
+    ui.mapButton.click()
+    ui.mapButton.click()  # once more: nothing is drawn twice
+    found = chart()
+    assert list(found) == [f"{segment} ({preset})" for preset in "AB" for segment in NAMES]
+    (front_a, back_a, front_b, back_b) = (np.array(points[0]) for _, points in found.values())
+    apart = min(np.linalg.norm(front - back) for front in (front_a, front_b) for back in (back_a, back_b))
+    assert max(np.linalg.norm(front_a - front_b), np.linalg.norm(back_a - back_b)) < apart
+    rows = cells(ui.mapTable)
+    assert [row[0] for row in rows] == [*NAMES, *NAMES] and rows[0][2].startswith(f"{NAMES[0]}, B 1")
+    assert found[f"{NAMES[0]} (A)"][0].GetMarkerStyle() != found[f"{NAMES[0]} (B)"][0].GetMarkerStyle()
+
+    ui.mapTable.selectRow(3)
+    assert panel.library.current().preset.name == "B"
+    series, points, number = vtk.vtkStringArray(), vtk.vtkCollection(), vtk.vtkIdTypeArray()
+    number.InsertNextValue(0)
+    series.InsertNextValue(found[f"{NAMES[0]} (A)"][0].GetID())
+    points.AddItem(number)
+    selected(series, points, panel.atlas._onPoint)  # what a plot view sends; there is none without Slicer's window
+    assert panel.presets.current().name == "A" and ui.mapTable.currentRow() == 0
+
+
+def test_a_target_that_a_preset_may_not_suit_is_told_before_it_is_segmented(panel, samples):
+    import slicer
+
+    label = panel.ui.fitLabel
+
+    def shown():
+        SlicerRuntime.processEvents(0.2)
+        return label.text if label.isVisibleTo(panel.ui.presetsSection) else ""
+
+    choose(panel, load("023", "A"), mark("023"))
+    encode(panel)
+    load("035", "B")
+    assert shown() == ""
+    path = samples / "sarcoma_pet" / "STS_016_image.nii.gz"
+    other = slicer.modules.volumes.logic().AddArchetypeVolume(str(path), "PET", 0)
+    assert "1 of the ticked targets may come out poorly. PET: Its voxels are" in shown() and "coarser" in shown()
+    slicer.util.arrayFromVolume(other)[...] = np.linspace(-1000, 500, 30).astype(np.int16).repeat(1)[0]
+    slicer.util.arrayFromVolumeModified(other)
+    panel.targets.show()
+    assert "The target is CT, the references are MR or PET" in shown()
+    panel.targets.tickOnly([slicer.util.getNode("B")])
+    panel.targets.show()
+    assert shown() == ""

@@ -361,7 +361,7 @@ def test_reload_brings_a_new_panel_of_new_code(panel, library):
         assert not [name for name in after if after[name] is before.get(name)]
         assert fresh is not panel and targets(fresh) == [("A", False, "reference")], "the scene's choices stay"
         encode(fresh)
-        assert len(fresh.logic.presets) == 1
+        assert len(fresh.logic.presets) == 2, "the one from before is still there"
     finally:
         fresh.cleanup()
 

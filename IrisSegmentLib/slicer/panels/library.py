@@ -79,6 +79,19 @@ class LibraryPanel:
         row = self.ui.libraryTable.currentRow()
         return self._shown[row] if 0 <= row < len(self._shown) else None
 
+    def all(self) -> list[Kept]:
+        """Every preset of the library.
+
+        :raises IrisError: when what reading presets needs is not there and is declined.
+        """
+        return self._library().presets() if settings.hasPresets() else []
+
+    def select(self, kept: Kept) -> None:
+        """Select one, whatever was searched for."""
+        with signalsBlocked(self.ui.searchEdit):
+            self.ui.searchEdit.text = ""
+        self.show(select=kept.path)
+
     def show(self, select: Path | None = None) -> None:
         """Show those that match the search; ranked when a volume was looked at."""
         kept = self.current()
@@ -203,9 +216,7 @@ class LibraryPanel:
         """Change the library, show and select what became of it, and tell."""
         with self._teller.errorsInWords():
             path = act(self._library())
-            with signalsBlocked(self.ui.searchEdit):
-                self.ui.searchEdit.text = ""  # else it may hide what was just made
-            self.show(select=path)
+            self.select(self._library().at(path))
             self._teller.end(words.format(name=self.current().preset.name))
 
     def _editName(self) -> None:

@@ -80,6 +80,9 @@ class PresetsPanel:
         row = self.ui.presetsList.currentRow
         return self._store.presets[row] if 0 <= row < len(self._store.presets) else None
 
+    def all(self) -> list[Preset]:
+        return list(self._store.presets)
+
     def show(self, select: Preset | None = None) -> None:
         """Show all, with one of them selected: the last unless told."""
         items = self.ui.presetsList
