@@ -109,6 +109,12 @@ def correct(node, case, volume):
     slicer.mrmlScene.RemoveNode(truth)
 
 
+def come_back(panel):
+    """From the Segment Editor, where a result was corrected."""
+    panel.exit()
+    panel.enter()
+
+
 def row_of(panel, target):
     return next(n for n, f in enumerate(panel.review.findings) if f.target == target)
 
@@ -122,7 +128,10 @@ def test_a_correction_becomes_a_reference_and_the_others_run_again(panel):
     assert "Choose a result" in panel.ui.learnButton.toolTip
     volumes = segmented(panel, "035", "038")
     before = {name: voxels(node) for name, node in results().items()}
+    panel.ui.reviewTable.selectRow(row_of(panel, "Patient 035"))
+    assert "Correct this result first" in panel.ui.learnButton.toolTip and not panel.ui.learnButton.enabled
     correct(results()["Patient 035"], "035", volumes[1])
+    come_back(panel)
     panel.ui.reviewTable.selectRow(row_of(panel, "Patient 035"))
     assert "at least two results" in panel.ui.tuneButton.toolTip and not panel.ui.againButton.enabled
     panel.ui.learnButton.click()

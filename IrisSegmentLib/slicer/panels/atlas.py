@@ -9,7 +9,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ..plots import Series, onPointClicked, showChart
-from .common import Teller, colorIcon, enable, signalsBlocked
+from .common import ROW, Teller, colorIcon, enable, signalsBlocked
 
 if TYPE_CHECKING:
     from ...context.atlas import Place
@@ -74,9 +74,9 @@ class AtlasPanel:
             self._series = dict(zip(ids, groups.values(), strict=True))
             onPointClicked(self._onPoint)
             self._showTable()
-            words = _("{count} classes of {presets} presets are drawn in the plot view.")
+            words = _("The plot view shows the map. Classes: {count}, presets: {presets}.")
             told = words.format(count=len(self._places), presets=len(self._drawn))
-            more = _("{count} presets of other networks are left out.").format(count=left) if left else ""
+            more = _("Left out, since another network made them: {count}.").format(count=left) if left else ""
             self._teller.end(f"{told} {more}".strip())
 
     def _collect(self) -> int:
@@ -148,7 +148,10 @@ class AtlasPanel:
         table.setColumnCount(3)
         table.setHorizontalHeaderLabels([_("Class"), _("Preset"), _("Nearest")])
         table.verticalHeader().hide()
+        table.verticalHeader().defaultSectionSize = ROW
         table.setWordWrap(False)
+        table.setTextElideMode(qt.Qt.ElideMiddle)  # names differ at their ends
+        table.horizontalHeader().highlightSections = False
         for column in range(3):
             table.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.Stretch)
 

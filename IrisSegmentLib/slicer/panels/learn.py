@@ -85,6 +85,7 @@ class LearnPanel:
             running(self._learner.busy),
             (finding is None, _("Choose a result in the table above.")),
             (preset is None, _("The preset of this result is not in the list; load it first.")),
+            (finding is not None and not _isTrusted(finding), _("Correct this result first, or accept it as it is.")),
         ]
         tip = _("Learn the chosen result, as it is now, as one more reference of its preset.")
         enable(self.ui.learnButton, common, tip)
@@ -167,6 +168,13 @@ class LearnPanel:
 
     def _again(self) -> None:
         self._segmentAgain(self._notAccepted())
+
+
+def _isTrusted(finding: Finding) -> bool:
+    """Whether a person has changed the result or accepted this segment of it: its own answer teaches nothing."""
+    from ..results import isCorrected  # needs torch, which is there when there are results
+
+    return finding.state == ACCEPTED or isCorrected(finding.node)
 
 
 def _case(kind: type[Case], finding: Finding, preset: Preset) -> Case:

@@ -14,7 +14,7 @@ from ..doubts import doubtVolume
 from ..editor import openInSegmentEditor
 from ..findings import ACCEPTED, NEW, REJECTED, Finding, Findings, saveCsv, setState, showTable
 from ..sliceviews import showCase, showOverlay
-from .common import Teller, colorIcon, enable, fileToSave, signalsBlocked
+from .common import ROW, Teller, colorIcon, enable, fileToSave, signalsBlocked
 
 STATES = {NEW: _("new"), ACCEPTED: _("accepted"), REJECTED: _("rejected")}
 SIGNS = {NEW: "", ACCEPTED: "\N{CHECK MARK}", REJECTED: "\N{BALLOT X}"}  # there is no room for the words
@@ -155,7 +155,10 @@ class ReviewPanel:
         for column, tip in tips.items():
             table.horizontalHeaderItem(column).setToolTip(tip)
         table.verticalHeader().hide()
+        table.verticalHeader().defaultSectionSize = ROW
         table.setWordWrap(False)
+        table.setTextElideMode(qt.Qt.ElideMiddle)  # names differ at their ends
+        table.horizontalHeader().highlightSections = False
         header = table.horizontalHeader()
         for column in range(6):
             whole = column > self.SEGMENT
