@@ -90,8 +90,11 @@ def tuned(
             if step % EVERY == 0:
                 scores.append(sum(_dice(network, precision, scan, shift) for scan in held))
 
-        words = f"Tuning, with {len(held)} of {len(scans)} scans held back"
-        _learn(network, precision, learned, steps, steps, look, _part(report, half, words))
+        def told(share: float, half: int = half, held: Sequence[Scan] = held, scores: list[float] = scores) -> None:
+            words = f"Tuning, with {len(held)} of {len(scans)} scans held back: Dice {scores[-1] / len(held):.3f}"
+            report((half + share) / 3, words)
+
+        _learn(network, precision, learned, steps, steps, look, told)
         curves += torch.tensor(scores) / len(scans)
     best = int(curves.argmax())
     before, after, curve = float(curves[0]), float(curves[best]), tuple(curves.tolist())
@@ -99,7 +102,10 @@ def tuned(
         return Outcome(None, before, after, 0, len(scans), curve)
     last = best * EVERY
     words = f"Tuning with all {len(scans)} scans"
-    shift = _learn(network, precision, scans, steps, last, lambda shift, step: None, _part(report, 2, words))
+    shift = _learn(
+        network, precision, scans, steps, last,
+        lambda shift, step: None, lambda share: report((2 + share) / 3, words),
+    )  # fmt: skip
     return Outcome(shift, before, after, last, len(scans), curve)
 
 
@@ -120,10 +126,6 @@ def moved(reference: Reference, shift: Shift) -> Reference:
         for level, kept in reference.levels.items()
     }
     return replace(reference, levels=levels)
-
-
-def _part(report: Callable[[float, str], None], third: int, words: str) -> Callable[[float], None]:
-    return lambda share: report((third + share) / 3, words)
 
 
 def _learn(

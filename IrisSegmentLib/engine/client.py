@@ -177,7 +177,9 @@ class EngineClient:
 
         return self._ask("look", stage, answer, callbacks)
 
-    def tune(self, preset: Preset, scans: Sequence[tuple[Volume, Segmentation]], **callbacks: Any) -> Job:
+    def tune(
+        self, preset: Preset, scans: Sequence[tuple[Volume, Segmentation]], *, steps: int = 60, **callbacks: Any
+    ) -> Job:
         """A preset and segmented scans to a `Tuned`, as `Engine.tune`; callbacks as `Job` names them."""
 
         def stage(number: int, folder: Path) -> Message:
@@ -189,7 +191,7 @@ class EngineClient:
                 }
                 for n, (image, segmentation) in enumerate(scans)
             ]
-            return {"verb": "tune", "preset": f"{number}-preset.iris", "scans": out}
+            return {"verb": "tune", "preset": f"{number}-preset.iris", "scans": out, "steps": steps}
 
         def answer(done: Message, folder: Path) -> Tuned:
             made = Preset.load(folder / done["preset"]) if done["tuned"] else preset

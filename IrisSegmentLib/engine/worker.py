@@ -117,7 +117,7 @@ class Worker:
             (volume_in(scan["image"], self._folder), segmentation_in(scan["segmentation"], self._folder))
             for scan in message["scans"]
         ]
-        tuned, outcome = self._engine.tune(preset, scans, progress=progress)
+        tuned, outcome = self._engine.tune(preset, scans, steps=message["steps"], progress=progress)
         return {
             "preset": self._put_preset(tuned, message),
             "tuned": outcome.shift is not None,

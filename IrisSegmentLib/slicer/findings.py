@@ -14,7 +14,7 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from .doubts import placeOfDoubt
-from .tags import TAG, TARGET_ROLE, tagOf
+from .tags import TAG, TARGET_ROLE, tagOf, voxelTime
 
 NEW, ACCEPTED, REJECTED = "new", "accepted", "rejected"
 HEAD = ("Target", "Segment", "Confidence", "Volume (mL)", "Difference (%)", "State", "Preset")
@@ -79,29 +79,17 @@ class Findings:
             if volume is None:
                 continue
             segmentation = node.GetSegmentation()
+            asWritten = node.GetAttribute(TAG + "time") == voxelTime(node)
             for segmentID in segmentation.GetSegmentIDs():
                 segment = segmentation.GetSegment(segmentID)
                 if tagOf(segment, "Confidence"):
-                    found.append(self._finding(node, volume, segmentID, segment, counts))
+                    known = tagOf(segment, "Volume") if asWritten else ""
+                    ml = float(known) if known else self._counted(segment, counts)
+                    found.append(_finding(node, volume, segmentID, ml))
         self._counts = counts
         return sorted(found, key=lambda finding: finding.confidence)
 
-    def _finding(
-        self,
-        node: slicer.vtkMRMLSegmentationNode,
-        volume: slicer.vtkMRMLScalarVolumeNode,
-        segmentID: str,
-        segment: slicer.vtkSegment,
-        counts: dict[tuple[str, int], np.ndarray],
-    ) -> Finding:
-        usual = tagOf(segment, "UsualVolume")
-        return Finding(
-            node.GetID(), segmentID, volume.GetName(), segment.GetName(), segment.GetColor(),
-            tagOf(segment, "Preset"), float(tagOf(segment, "Confidence")),
-            self._volume(segment, counts), float(usual) if usual else None, tagOf(segment, "State") or NEW,
-        )  # fmt: skip
-
-    def _volume(self, segment: slicer.vtkSegment, counts: dict[tuple[str, int], np.ndarray]) -> float:
+    def _counted(self, segment: slicer.vtkSegment, counts: dict[tuple[str, int], np.ndarray]) -> float:
         labelmap = segment.GetRepresentation("Binary labelmap")
         if labelmap is None or labelmap.IsEmpty():
             return 0.0
@@ -113,6 +101,17 @@ class Findings:
         label = segment.GetLabelValue()
         voxels = counts[key][label] if label < len(counts[key]) else 0
         return float(voxels * np.prod(labelmap.GetSpacing()) / 1000)
+
+
+def _finding(
+    node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarVolumeNode, segmentID: str, ml: float
+) -> Finding:
+    segment = node.GetSegmentation().GetSegment(segmentID)
+    usual = tagOf(segment, "UsualVolume")
+    return Finding(
+        node.GetID(), segmentID, volume.GetName(), segment.GetName(), segment.GetColor(), tagOf(segment, "Preset"),
+        float(tagOf(segment, "Confidence")), ml, float(usual) if usual else None, tagOf(segment, "State") or NEW,
+    )  # fmt: skip
 
 
 def setState(findings: Sequence[Finding], state: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
+from functools import lru_cache
 
 import numpy as np
 import slicer
@@ -15,7 +16,7 @@ from ..context.preset import Preset
 from ..engine import Result
 from ..imaging.volume import Segmentation
 from .doubts import keepDoubt
-from .tags import TAG, TARGET_ROLE
+from .tags import TAG, TARGET_ROLE, voxelTime
 
 
 def showResult(
@@ -43,6 +44,7 @@ def showResult(
             "Version": __version__,
             "Time": time.strftime("%Y-%m-%dT%H:%M:%S"),
             "Confidence": f"{result.confidence[number]:.3f}",
+            "Volume": f"{result.volumes_ml[number]:.4f}",
             "UsualVolume": "" if usual is None else f"{usual:.4f}",
         }.items():
             added.SetTag(TAG + key, value)
@@ -50,11 +52,19 @@ def showResult(
     if result.doubt is not None:
         keepDoubt(node, result.doubt)
     node.SetAttribute(TAG + "fingerprint", _fingerprint(node))
+    node.SetAttribute(TAG + "time", voxelTime(node))
     return node
 
 
 def isCorrected(node: slicer.vtkMRMLSegmentationNode) -> bool:
-    """Whether a person has changed a result since it was written."""
+    """Whether a person has changed a result since it was written; looks at its voxels only where they may have been."""
+    when = voxelTime(node)
+    return node.GetAttribute(TAG + "time") != when and _differs(node.GetID(), when)
+
+
+@lru_cache(256)
+def _differs(nodeID: str, when: str) -> bool:
+    node = slicer.mrmlScene.GetNodeByID(nodeID)
     return node.GetAttribute(TAG + "fingerprint") != _fingerprint(node)
 
 

@@ -167,7 +167,7 @@ def test_doubt_looks_and_tuning_come_through_the_worker(bench, preset, hippocamp
     assert np.array_equal(ours.values, theirs.values) and ours.places == theirs.places
     bench.wait(bench.ask("look", image))
     assert np.array_equal(bench.answer.vector, engine.scan_vector(image)) and bench.answer.network == made.network
-    bench.wait(bench.ask("tune", made, hippocampi[1:3]))
-    assert len(bench.answer.curve) == 7 and bench.answer.preset.segments == made.segments
+    bench.wait(bench.ask("tune", made, hippocampi[1:3], steps=10))
+    assert len(bench.answer.curve) == 2 and bench.answer.preset.segments == made.segments
     bench.wait(bench.ask("tune", made, hippocampi[1:2]))
     assert "at least two segmented scans" in bench.errors[0]

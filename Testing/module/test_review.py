@@ -55,6 +55,7 @@ def test_results_are_gone_through_by_arrow_keys_and_judged(panel, views, tmp_pat
         shown = [n for n in results().values() if n.GetDisplayNode().GetVisibility()]
         assert shown == [finding.node]
         seen.append((finding.target, finding.segment))
+        assert panel.ui.reviewLabel.text.startswith(f"{finding.target}, {finding.segment}: new, ")
         press(table, qt.Qt.Key_Down)
     assert seen == [(r[0], r[1]) for r in rows]
 
@@ -125,6 +126,8 @@ def wait(panel, seconds=90):
 
 
 def test_a_correction_becomes_a_reference_and_the_others_run_again(panel):
+    import slicer
+
     assert "Choose a result" in panel.ui.learnButton.toolTip
     volumes = segmented(panel, "035", "038")
     before = {name: voxels(node) for name, node in results().items()}
@@ -132,6 +135,12 @@ def test_a_correction_becomes_a_reference_and_the_others_run_again(panel):
     assert "Correct this result first" in panel.ui.learnButton.toolTip and not panel.ui.learnButton.enabled
     correct(results()["Patient 035"], "035", volumes[1])
     come_back(panel)
+    truth = mark("035")
+    volumes_ml = {f.segment: f.volume_ml for f in panel.review.findings if f.target == "Patient 035"}
+    for name, segmentID in zip(NAMES, truth.GetSegmentation().GetSegmentIDs(), strict=True):
+        drawn = (slicer.util.arrayFromSegmentBinaryLabelmap(truth, segmentID, volumes[1]) > 0).sum()
+        assert volumes_ml[name] == pytest.approx(drawn / 1000), "volumes are those of what was corrected"
+    slicer.mrmlScene.RemoveNode(truth)
     panel.ui.reviewTable.selectRow(row_of(panel, "Patient 035"))
     assert "at least two results" in panel.ui.tuneButton.toolTip and not panel.ui.againButton.enabled
     panel.ui.learnButton.click()
@@ -170,7 +179,8 @@ def tick(panel, name):
     panel.targets.tickOnly([slicer.util.getNode(name)])
 
 
-def test_a_preset_is_tuned_to_accepted_results_and_can_be_stopped(panel):
+def accepted_and_corrected(panel):
+    """Two results corrected, one of them accepted, the other chosen; the table."""
     volumes = segmented(panel, "035", "038")
     for case, volume in (("035", volumes[1]), ("038", volumes[2])):
         correct(results()[f"Patient {case}"], case, volume)
@@ -180,6 +190,11 @@ def test_a_preset_is_tuned_to_accepted_results_and_can_be_stopped(panel):
         panel.ui.acceptButton.click()
     table.selectRow(row_of(panel, "Patient 038"))
     assert panel.ui.tuneButton.enabled, panel.ui.tuneButton.toolTip
+    return table
+
+
+def test_tuning_to_accepted_results_can_be_stopped(panel):
+    accepted_and_corrected(panel)
     panel.ui.tuneButton.click()
     SlicerRuntime.waitFor(lambda: "Tuning" in panel.ui.statusLabel.text, 60)
     started = time.monotonic()
@@ -189,7 +204,10 @@ def test_a_preset_is_tuned_to_accepted_results_and_can_be_stopped(panel):
     (preset,) = panel.logic.presets
     assert preset.history == ()
 
-    table.selectRow(row_of(panel, "Patient 038"))
+
+@pytest.mark.slow
+def test_tuning_shows_its_curve_and_what_it_brought(panel):
+    table = accepted_and_corrected(panel)
     panel.ui.tuneButton.click()
     wait(panel, 150)
     assert "Dice on Patient 038, before and after" in panel.ui.learnLabel.text, panel.ui.statusLabel.text

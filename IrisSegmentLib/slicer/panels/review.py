@@ -78,6 +78,7 @@ class ReviewPanel:
         self.updateButtons()
 
     def updateButtons(self) -> None:
+        self.ui.reviewLabel.text = self._inFull(self.current())
         none = [(not self._shown, _("There are no results yet."))]
         chosen = [*none, (not self.selected(), _("Click a row of the table first."))]
         enable(self.ui.acceptButton, chosen, _("The selected rows are right."))
@@ -109,6 +110,19 @@ class ReviewPanel:
         if finding is not None and row != before:
             self._showCase(finding)
             self._onChanged()
+
+    def _inFull(self, finding: Finding | None) -> str:
+        if finding is None:
+            return _("Click a row to see where the result is least certain.")
+        words = _("{target}, {segment}: {state}, {sure:.0f} % sure, {ml:.3g} mL").format(
+            target=finding.target, segment=finding.segment, state=STATES[finding.state],
+            sure=100 * finding.confidence, ml=finding.volume_ml,
+        )  # fmt: skip
+        if finding.difference is None:
+            return f"{words}."
+        kind = _("more") if finding.difference >= 0 else _("less")
+        than = _("{percent:.0f} % {kind} than the references").format(percent=abs(finding.difference), kind=kind)
+        return f"{words}, {than}."
 
     def _showCase(self, finding: Finding) -> None:
         showCase(finding.node, finding.volumeNode, finding.place, self._overlay(finding))
