@@ -137,7 +137,9 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.reference = ReferencePanel(
             part(ui.referenceSection), logic, self.progress, lambda preset: self.presets.show(), changed
         )
-        self.presets = PresetsPanel(part(ui.presetsSection), logic, self.progress, self.reference, changed)
+        self.presets = PresetsPanel(
+            part(ui.presetsSection), logic, logic.shelf, self.progress, self.reference, changed
+        )
         self.targets = TargetsPanel(
             part(ui.targetsSection), logic, self.progress, self.presets.current, lambda: self.reference.volume, changed
         )
@@ -145,7 +147,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.learn = LearnPanel(
             part(ui.learnSection), logic, self.progress, self.review, self.presets, self._segmentAgain, changed
         )
-        self.library = LibraryPanel(part(ui.librarySection), logic, self.progress, self.presets, changed)
+        self.library = LibraryPanel(part(ui.librarySection), logic, logic.shelf, self.progress, self.presets, changed)
         self.atlas = AtlasPanel(part(ui.mapSection), self.progress, self.presets, self.library, changed)
         self.fit = FitPanel(part(ui.presetsSection), self.presets.current, self.targets.ticked)
         self.dropFilter = DropFilter(self.parent, self.library.take)
@@ -182,13 +184,13 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._soon.stop()
 
     def onReload(self):
-        presets = self.logic.presetsAsBytes()  # the classes that they are of are about to go
+        presets = self.logic.shelf.pack()  # the classes that they are of are about to go
         self.logic.close()
         for name in [n for n in sys.modules if n == "IrisSegmentLib" or n.startswith("IrisSegmentLib.")]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
         fresh = slicer.modules.IrisSegmentWidget
-        fresh.logic.presetsFromBytes(presets)
+        fresh.logic.shelf.unpack(presets)
         fresh.presets.show()
 
     def onSceneStartClose(self, caller=None, event=None):
@@ -240,13 +242,18 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
 
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
-        self.presets = []
+        from IrisSegmentLib.slicer.shelf import PresetShelf
+
+        self.shelf = PresetShelf()
         self._session, self._sessionSettings = None, None
         self._fetcher = None
-        self._volumeNames = []  # pairs of a reference's embeddings and a volume's name: for this run only, never saved
 
     def getParameterNode(self):
         return IrisSegmentParameterNode(super().getParameterNode())
+
+    @property
+    def presets(self):
+        return self.shelf.presets
 
     @property
     def busy(self):
@@ -259,8 +266,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         """
 
         def done(preset):
-            self.presets.append(preset)
-            self._volumeNames.append((preset.references[0].levels, volumeName))
+            self.shelf.put(preset, volumeName)
             onDone(preset)
 
         volumeName = volumeNode.GetName()
@@ -274,8 +280,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         """
 
         def done(grown):
-            self._volumeNames.append((grown.references[-1].levels, volumeName))
-            self.replacePreset(preset, grown)
+            self.shelf.replace(preset, grown, volumeName)
             onDone(grown)
 
         volumeName = volumeNode.GetName()
@@ -290,9 +295,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         """
 
         def done(learned):
-            if len(learned.preset.references) > len(preset.references):
-                self._volumeNames.append((learned.preset.references[-1].levels, volumeName))
-            self.replacePreset(preset, learned.preset)
+            self.shelf.replace(preset, learned.preset, volumeName if cases is None else "")
             onDone(learned)
 
         volumeName = case.volumeNode.GetName()
@@ -304,40 +307,6 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         :raises IrisError: as `encode`.
         """
         return self._ready().look(volumeNode, onProgress, onDone, onError)
-
-    def replacePreset(self, preset, changed):
-        """Put a changed preset in the place of what it was; at the end when that was removed meanwhile."""
-        row = self.rowOf(preset)
-        if row is None:
-            self.presets.append(changed)
-        else:
-            self.presets[row] = changed
-
-    def goBack(self, preset):
-        """A preset as it was before its latest change takes its place; returns it."""
-        earlier = preset.gone_back()
-        self.replacePreset(preset, earlier)
-        return earlier
-
-    def switchReference(self, preset, number, enabled):
-        """Switch one reference of a preset off or on; the changed preset takes its place in `presets`."""
-        self.presets[self.rowOf(preset)] = preset.with_enabled(number, enabled)
-
-    def volumeNameOf(self, reference):
-        """The volume that a reference was learned from in this run; empty for a loaded preset, which holds no names."""
-        return next((name for levels, name in self._volumeNames if levels is reference.levels), "")
-
-    def rowOf(self, preset):
-        """Where this very preset is in `presets`, or None."""
-        return next((row for row, other in enumerate(self.presets) if other is preset), None)
-
-    def takeUp(self, preset):
-        """Put a preset into `presets`, unless it is there."""
-        if self.rowOf(preset) is None:
-            self.presets.append(preset)
-
-    def removePreset(self, preset):
-        del self.presets[self.rowOf(preset)]
 
     def segmentAll(self, preset, volumeNodes, onTarget, onFinished):
         """Segment volumes in the background: ``onTarget(volumeID, state, fraction, words)`` as they fare."""
@@ -388,23 +357,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
     def loadPreset(self, path):
         """:raises IrisError: when the file is missing, damaged or no preset, or when packages are declined."""
         self.ensurePackages()
-        from IrisSegmentLib.context.preset import Preset
-
-        preset = Preset.load(path)
-        self.presets.append(preset)
-        return preset
-
-    def presetsAsBytes(self):
-        """What `presetsFromBytes` takes: each preset as a file, and the names of its references' volumes."""
-        return [(preset.to_bytes(), [self.volumeNameOf(r) for r in preset.references]) for preset in self.presets]
-
-    def presetsFromBytes(self, kept):
-        for content, names in kept:
-            from IrisSegmentLib.context.preset import Preset
-
-            preset = Preset.from_bytes(content, "preset")
-            self.presets.append(preset)
-            self._volumeNames += [(r.levels, name) for r, name in zip(preset.references, names, strict=True) if name]
+        return self.shelf.load(path)
 
     def ensurePackages(self):
         """:raises IrisError: when what computing needs is not there and the person declines to install it."""

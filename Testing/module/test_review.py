@@ -180,7 +180,7 @@ def tick(panel, name):
 
 
 def accepted_and_corrected(panel):
-    """Two results corrected, one of them accepted, the other chosen; the table."""
+    """Two results corrected, one of them accepted, the other chosen."""
     volumes = segmented(panel, "035", "038")
     for case, volume in (("035", volumes[1]), ("038", volumes[2])):
         correct(results()[f"Patient {case}"], case, volume)
@@ -190,7 +190,6 @@ def accepted_and_corrected(panel):
         panel.ui.acceptButton.click()
     table.selectRow(row_of(panel, "Patient 038"))
     assert panel.ui.tuneButton.enabled, panel.ui.tuneButton.toolTip
-    return table
 
 
 def test_tuning_to_accepted_results_can_be_stopped(panel):
@@ -207,7 +206,7 @@ def test_tuning_to_accepted_results_can_be_stopped(panel):
 
 @pytest.mark.slow
 def test_tuning_shows_its_curve_and_what_it_brought(panel):
-    table = accepted_and_corrected(panel)
+    accepted_and_corrected(panel)
     panel.ui.tuneButton.click()
     wait(panel, 150)
     assert "Dice on Patient 038, before and after" in panel.ui.learnLabel.text, panel.ui.statusLabel.text

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from ...context.library import Kept, PresetLibrary
     from ...context.preset import Preset
     from ...engine.client import Look
+    from ..shelf import PresetShelf
 
 
 class Looker(Protocol):
-    """Who looks at scans, and takes presets up."""
+    """Who looks at scans."""
 
     @property
     def busy(self) -> bool: ...
     def ensurePackages(self) -> None: ...
-    def takeUp(self, preset: Preset) -> None: ...
     def look(
         self,
         volumeNode: slicer.vtkMRMLScalarVolumeNode,
@@ -52,9 +52,15 @@ class LibraryPanel:
     NAME, SEGMENTS, MATCH = range(3)  # columns
 
     def __init__(
-        self, ui: Any, looker: Looker, teller: Teller, presets: Presets, onChanged: Callable[[], None]
+        self,
+        ui: Any,
+        looker: Looker,
+        shelf: PresetShelf,
+        teller: Teller,
+        presets: Presets,
+        onChanged: Callable[[], None],
     ) -> None:
-        self.ui, self._looker, self._teller, self._presets = ui, looker, teller, presets
+        self.ui, self._looker, self._shelf, self._teller, self._presets = ui, looker, shelf, teller, presets
         self._onChanged = onChanged
         self._opened: PresetLibrary | None = None
         self._shown: list[Kept] = []
@@ -138,7 +144,7 @@ class LibraryPanel:
 
     def use(self) -> None:
         preset = self.current().preset
-        self._looker.takeUp(preset)
+        self._shelf.put(preset)
         self._presets.show(select=preset)
         self._teller.end(_("The preset '{name}' is loaded.").format(name=preset.name))
 
