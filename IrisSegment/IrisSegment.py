@@ -181,6 +181,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         self.reference.close()
         self.fit.close()
+        self.atlas.close()
         self._soon.stop()
 
     def onReload(self):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import slicer
 import vtk
 
+SIGNAL = "dataSelected(vtkStringArray*,vtkCollection*)"
 CHART_NAME = "Map of Iris presets"
 MARKERS = (
     slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle,
@@ -47,14 +48,18 @@ def showChart(series: Sequence[Series], title: str) -> slicer.vtkMRMLPlotChartNo
     return chart
 
 
-def onPointClicked(slot: Callable[[str, int], None]) -> None:
-    """Call ``slot`` with a series' node ID and a point's number when one is clicked; nothing without plot views."""
+def onPointClicked(slot: Callable[[str, int], None]) -> list[Callable[[], None]]:
+    """Call ``slot`` with a series' node ID and a point's number when one is clicked in any plot view that there is;
+    returns what ends that again."""
     layouts = slicer.app.layoutManager()
-    for number in range(layouts.plotViewCount if layouts is not None else 0):
-        view = layouts.plotWidget(number).plotView()
-        view.connect(
-            "dataSelected(vtkStringArray*,vtkCollection*)", lambda series, points: selected(series, points, slot)
-        )
+    views = [layouts.plotWidget(n).plotView() for n in range(layouts.plotViewCount)] if layouts is not None else []
+
+    def clicked(series: vtk.vtkStringArray, points: vtk.vtkCollection) -> None:
+        selected(series, points, slot)
+
+    for view in views:
+        view.connect(SIGNAL, clicked)
+    return [lambda view=view: view.disconnect(SIGNAL, clicked) for view in views]
 
 
 def selected(series: vtk.vtkStringArray, points: vtk.vtkCollection, slot: Callable[[str, int], None]) -> None:

@@ -214,3 +214,39 @@ def test_tuning_shows_its_curve_and_what_it_brought(panel):
     assert panel.ui.curveLabel.isVisibleTo(panel.ui.learnSection) and not panel.ui.curveLabel.pixmap.isNull()
     (preset,) = panel.logic.presets
     assert (preset.tuning is not None) == bool(preset.history)
+
+
+def test_a_table_of_hundreds_takes_up_a_result_without_holding_slicer(panel):
+    """40 targets of 8 segments are there, and one more comes: within the 50 ms that Slicer may be held."""
+    from IrisSegmentLib.context.preset import Preset, Reference
+    from IrisSegmentLib.engine import Result
+    from IrisSegmentLib.imaging.volume import Segment, Segmentation
+    from IrisSegmentLib.slicer.nodes import affineOfNode, volumeFromNode
+    from IrisSegmentLib.slicer.results import showResult
+
+    volumes = [load("035", f"Patient {n}") for n in range(41)]
+    random = np.random.default_rng(0)
+    segments = tuple(Segment(f"Part {n}", (0.5, 0.5, n / 8), "", 0, n + 1) for n in range(8))
+    layer = random.integers(0, 9, (1, *volumeFromNode(volumes[0]).shape)).astype(np.uint8)
+    segmentation = Segmentation(layer, affineOfNode(volumes[0]), segments, "parts")
+    preset = Preset("parts", segments, (Reference({}, (1.0, 1.0, 1.0)),), "net", 1)
+
+    def write(volume):
+        sure = tuple(random.uniform(0.5, 1.0, 8))
+        showResult(Result(segmentation, sure, segmentation.volumes_ml(), 0.1), preset, volume)
+
+    for volume in volumes[:40]:
+        write(volume)
+    SlicerRuntime.processEvents(0.3)
+    table = panel.ui.reviewTable
+    assert table.rowCount == 320
+    table.setCurrentCell(7, 0)
+    chosen = panel.review.current()
+    write(volumes[40])
+    began = time.thread_time()
+    panel.review.show()
+    spent = time.thread_time() - began
+    shown = [(f.target, f.segment) for f in panel.review.findings]
+    assert [tuple(row[:2]) for row in cells(table)] == shown and len(shown) == 328
+    assert panel.review.current() == chosen
+    assert spent < 0.05, f"{1000 * spent:.0f} ms"

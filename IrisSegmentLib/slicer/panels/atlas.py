@@ -49,6 +49,7 @@ class AtlasPanel:
         self._kept: list[Kept | None] = []  # of the drawn presets, those of the library
         self._places: list[Place] = []
         self._series: dict[str, list[int]] = {}  # places of each series, by its node's ID
+        self._watched: list[Callable[[], None]] = []  # what ends the watch on the plot views
         self._setUpTable()
         ui.mapButton.connect("clicked(bool)", self.draw)
         ui.mapTable.connect("itemSelectionChanged()", self._onRow)
@@ -62,6 +63,12 @@ class AtlasPanel:
         self._places, self._series = [], {}
         self.ui.mapTable.setRowCount(0)
 
+    def close(self) -> None:
+        """Let go of the plot views."""
+        for end in self._watched:
+            end()
+        self._watched = []
+
     def draw(self) -> None:
         from ...context.atlas import atlas  # needs torch, which is there when a preset is
 
@@ -72,7 +79,8 @@ class AtlasPanel:
             chart = showChart([self._seriesOf(*group) for group in groups.items()], _("Classes of Iris presets"))
             ids = [chart.GetNthPlotSeriesNodeID(n) for n in range(len(groups))]
             self._series = dict(zip(ids, groups.values(), strict=True))
-            onPointClicked(self._onPoint)
+            self.close()
+            self._watched = onPointClicked(self._onPoint)
             self._showTable()
             words = _("The plot view shows the map. Classes: {count}, presets: {presets}.")
             told = words.format(count=len(self._places), presets=len(self._drawn))

@@ -89,7 +89,9 @@ class PresetsPanel:
         with signalsBlocked(items):
             items.clear()
             for preset in self._shelf.presets:
-                items.addItem(preset.name)
+                item = qt.QListWidgetItem(preset.name)
+                item.setToolTip(_history(preset))
+                items.addItem(item)
             items.setCurrentRow(len(self._shelf.presets) - 1 if select is None else self._shelf.rowOf(select))
         self._onSelected()
 
@@ -184,3 +186,10 @@ class PresetsPanel:
     def _onReferenceTicked(self, item: qt.QListWidgetItem) -> None:
         self._shelf.switchReference(self.current(), self.ui.referencesList.row(item), isTicked(item))
         self._onChanged()
+
+
+def _history(preset: Preset) -> str:
+    """What a preset went through, a line each."""
+    lines = [_("Made {day}").format(day=preset.created[:10])]
+    lines += [f"{version.what} {version.when[:10]} {version.when[11:16]} UTC" for version in preset.history]
+    return "\n".join(lines)

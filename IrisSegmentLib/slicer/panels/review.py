@@ -64,12 +64,9 @@ class ReviewPanel:
         if found == self._shown:
             return
         current = self.current()
-        self._shown = found
         table = self.ui.reviewTable
         with signalsBlocked(table):
-            table.setRowCount(len(found))
-            for row, finding in enumerate(found):
-                self._showRow(row, finding)
+            self._fill(found)
             rows = [n for n, f in enumerate(found) if current and _place(f) == _place(current)]
             if rows:
                 table.setCurrentCell(rows[0], self.TARGET)
@@ -91,6 +88,25 @@ class ReviewPanel:
         with self._teller.errorsInWords():
             saveCsv(self._shown, path)
             self._teller.end(_("The table is saved as {path}.").format(path=path))
+
+    def _fill(self, found: list[Finding]) -> None:
+        """Change only the rows that must be: a result comes while hundreds are shown."""
+        table, shown = self.ui.reviewTable, self._shown
+        stay = set(found)
+        for row in reversed(range(len(shown))):
+            if shown[row] not in stay:
+                table.removeRow(row)
+        left = [finding for finding in shown if finding in stay]
+        kept = set(left)
+        if left != [finding for finding in found if finding in kept]:  # in another order
+            table.setRowCount(0)
+            left = []
+        for row, finding in enumerate(found):
+            if row >= len(left) or left[row] != finding:
+                table.insertRow(row)
+                left.insert(row, finding)
+                self._showRow(row, finding)
+        self._shown = found
 
     def _showRow(self, row: int, finding: Finding) -> None:
         difference = "" if finding.difference is None else f"{finding.difference:+.0f}"
