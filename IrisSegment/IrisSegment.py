@@ -180,6 +180,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._disconnectParameterNode()
         self.removeObservers()
         self.reference.close()
+        self.review.close()
         self.fit.close()
         self.atlas.close()
         self._soon.stop()

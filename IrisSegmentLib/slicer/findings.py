@@ -19,6 +19,8 @@ from .tags import TAG, TARGET_ROLE, tagOf, voxelTime
 NEW, ACCEPTED, REJECTED = "new", "accepted", "rejected"
 HEAD = ("Target", "Segment", "Confidence", "Volume (mL)", "Difference (%)", "State", "Preset")
 NUMBERS = HEAD[2:5]
+AT_ONCE = 2_000_000  # voxels
+Key = tuple[str, int, int]  # of a segment's voxels: address and time of its labelmap, and its label
 TABLE_NAME = "Iris results"
 
 
@@ -26,7 +28,8 @@ TABLE_NAME = "Iris results"
 class Finding:
     """One segment of one result.
 
-    :param confidence: 0..1; usual_ml: volume in the preset's references, or None when it does not know them.
+    :param confidence: 0..1; volume_ml: None while it is not counted yet.
+    :param usual_ml: volume in the preset's references, or None when it does not know them.
     """
 
     nodeID: str
@@ -36,14 +39,14 @@ class Finding:
     color: tuple[float, float, float]
     preset: str
     confidence: float
-    volume_ml: float
+    volume_ml: float | None
     usual_ml: float | None
     state: str
 
     @property
     def difference(self) -> float | None:
-        """From the references' volume, in percent of it; None when they are not known."""
-        return 100 * (self.volume_ml / self.usual_ml - 1) if self.usual_ml else None
+        """From the references' volume, in percent of it; None when either is not known."""
+        return 100 * (self.volume_ml / self.usual_ml - 1) if self.usual_ml and self.volume_ml is not None else None
 
     @property
     def node(self) -> slicer.vtkMRMLSegmentationNode:
@@ -61,19 +64,24 @@ class Finding:
     def row(self) -> list[str]:
         """In the order of `HEAD`."""
         difference = "" if self.difference is None else f"{self.difference:.1f}"
-        numbers = [f"{self.confidence:.3f}", f"{self.volume_ml:.3f}", difference]
+        volume = "" if self.volume_ml is None else f"{self.volume_ml:.3f}"
+        numbers = [f"{self.confidence:.3f}", volume, difference]
         return [self.target, self.segment, *numbers, self.state, self.preset]
 
 
 class Findings:
-    """Reads the findings off the scene; volumes are counted again only where voxels were changed."""
+    """Reads the findings off the scene. Volumes are as written with the result; those of corrected ones are counted:
+    small ones at once, each large one when `countOne` is called, so that no one waits for them all.
+    """
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, int], np.ndarray] = {}  # by address and time of a labelmap
+        self._counts: dict[Key, int] = {}  # voxels
+        self._pending: dict[Key, np.ndarray] = {}  # voxels to be counted
 
     def all(self) -> list[Finding]:
         """The least certain first; of the same certainty, in the scene's order."""
-        found, counts = [], {}
+        found = []
+        known, self._counts, self._pending = self._counts, {}, {}
         for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
             volume = node.GetNodeReference(TARGET_ROLE)
             if volume is None:
@@ -83,28 +91,38 @@ class Findings:
             for segmentID in segmentation.GetSegmentIDs():
                 segment = segmentation.GetSegment(segmentID)
                 if tagOf(segment, "Confidence"):
-                    known = tagOf(segment, "Volume") if asWritten else ""
-                    ml = float(known) if known else self._counted(segment, counts)
+                    written = tagOf(segment, "Volume") if asWritten else ""
+                    ml = float(written) if written else self._volume(segment, known)
                     found.append(_finding(node, volume, segmentID, ml))
-        self._counts = counts
         return sorted(found, key=lambda finding: finding.confidence)
 
-    def _counted(self, segment: slicer.vtkSegment, counts: dict[tuple[str, int], np.ndarray]) -> float:
+    @property
+    def pending(self) -> bool:
+        """Whether volumes are still to be counted."""
+        return bool(self._pending)
+
+    def countOne(self) -> None:
+        """Count the next of them; some 10 ms per 25 million voxels."""
+        key, voxels = self._pending.popitem()
+        self._counts[key] = int(np.count_nonzero(voxels == key[2]))
+
+    def _volume(self, segment: slicer.vtkSegment, known: dict[Key, int]) -> float | None:
+        """In mL; None while it is not counted."""
         labelmap = segment.GetRepresentation("Binary labelmap")
         if labelmap is None or labelmap.IsEmpty():
             return 0.0
-        key = (labelmap.GetAddressAsString(""), labelmap.GetMTime())
-        if key not in counts:
-            known = self._counts.get(key)
-            scalars = vtk_to_numpy(labelmap.GetPointData().GetScalars())
-            counts[key] = np.bincount(scalars.ravel()) if known is None else known
-        label = segment.GetLabelValue()
-        voxels = counts[key][label] if label < len(counts[key]) else 0
-        return float(voxels * np.prod(labelmap.GetSpacing()) / 1000)
+        key = (labelmap.GetAddressAsString(""), labelmap.GetMTime(), segment.GetLabelValue())
+        if key in known:
+            self._counts[key] = known[key]
+        elif key not in self._counts:
+            self._pending[key] = vtk_to_numpy(labelmap.GetPointData().GetScalars())
+            if len(self._pending[key]) <= AT_ONCE:
+                self.countOne()
+        return float(self._counts[key] * np.prod(labelmap.GetSpacing()) / 1000) if key in self._counts else None
 
 
 def _finding(
-    node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarVolumeNode, segmentID: str, ml: float
+    node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarVolumeNode, segmentID: str, ml: float | None
 ) -> Finding:
     segment = node.GetSegmentation().GetSegment(segmentID)
     usual = tagOf(segment, "UsualVolume")

@@ -125,9 +125,12 @@ def wait(panel, seconds=90):
     SlicerRuntime.processEvents(0.1)
 
 
-def test_a_correction_becomes_a_reference_and_the_others_run_again(panel):
+def test_a_correction_becomes_a_reference_and_the_others_run_again(panel, monkeypatch):
     import slicer
 
+    from IrisSegmentLib.slicer import findings
+
+    monkeypatch.setattr(findings, "AT_ONCE", 0)  # volumes are counted as those of large scans: one by one
     assert "Choose a result" in panel.ui.learnButton.toolTip
     volumes = segmented(panel, "035", "038")
     before = {name: voxels(node) for name, node in results().items()}
@@ -135,6 +138,7 @@ def test_a_correction_becomes_a_reference_and_the_others_run_again(panel):
     assert "Correct this result first" in panel.ui.learnButton.toolTip and not panel.ui.learnButton.enabled
     correct(results()["Patient 035"], "035", volumes[1])
     come_back(panel)
+    SlicerRuntime.processEvents(0.1)
     truth = mark("035")
     volumes_ml = {f.segment: f.volume_ml for f in panel.review.findings if f.target == "Patient 035"}
     for name, segmentID in zip(NAMES, truth.GetSegmentation().GetSegmentIDs(), strict=True):

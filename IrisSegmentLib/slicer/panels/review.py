@@ -34,6 +34,10 @@ class ReviewPanel:
         self.ui, self._teller, self._onChanged = ui, teller, onChanged
         self._findings = Findings()
         self._shown: list[Finding] = []
+        self._soon = qt.QTimer()
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(0)
+        self._soon.connect("timeout()", self._count)
         self._setUpTable()
         ui.reviewTable.connect("currentCellChanged(int,int,int,int)", self._onCurrentRow)
         ui.reviewTable.connect("itemSelectionChanged()", self.updateButtons)
@@ -61,6 +65,8 @@ class ReviewPanel:
     def show(self) -> None:
         """Show the scene's results as they are now; the chosen row stays chosen."""
         found = self._findings.all()
+        if self._findings.pending:
+            self._soon.start()
         if found == self._shown:
             return
         current = self.current()
@@ -73,6 +79,9 @@ class ReviewPanel:
             else:
                 table.setCurrentItem(None)
         self.updateButtons()
+
+    def close(self) -> None:
+        self._soon.stop()
 
     def updateButtons(self) -> None:
         self.ui.reviewLabel.text = self._inFull(self.current())
@@ -88,6 +97,11 @@ class ReviewPanel:
         with self._teller.errorsInWords():
             saveCsv(self._shown, path)
             self._teller.end(_("The table is saved as {path}.").format(path=path))
+
+    def _count(self) -> None:
+        if self._findings.pending:
+            self._findings.countOne()
+            self.show()
 
     def _fill(self, found: list[Finding]) -> None:
         """Change only the rows that must be: a result comes while hundreds are shown."""
@@ -110,7 +124,7 @@ class ReviewPanel:
 
     def _showRow(self, row: int, finding: Finding) -> None:
         difference = "" if finding.difference is None else f"{finding.difference:+.0f}"
-        numbers = [f"{100 * finding.confidence:.0f}", f"{finding.volume_ml:.3g}", difference]
+        numbers = [f"{100 * finding.confidence:.0f}", _volume(finding), difference]
         texts = [finding.target, finding.segment, *numbers, SIGNS[finding.state]]
         for column, text in enumerate(texts):
             item = qt.QTableWidgetItem(text)
@@ -130,9 +144,9 @@ class ReviewPanel:
     def _inFull(self, finding: Finding | None) -> str:
         if finding is None:
             return _("Click a row to see where the result is least certain.")
-        words = _("{target}, {segment}: {state}, {sure:.0f} % sure, {ml:.3g} mL").format(
+        words = _("{target}, {segment}: {state}, {sure:.0f} % sure, {ml} mL").format(
             target=finding.target, segment=finding.segment, state=STATES[finding.state],
-            sure=100 * finding.confidence, ml=finding.volume_ml,
+            sure=100 * finding.confidence, ml=_volume(finding),
         )  # fmt: skip
         if finding.difference is None:
             return f"{words}."
@@ -198,3 +212,8 @@ class ReviewPanel:
 
 def _place(finding: Finding) -> tuple[str, str]:
     return (finding.nodeID, finding.segmentID)
+
+
+def _volume(finding: Finding) -> str:
+    """In mL."""
+    return "..." if finding.volume_ml is None else f"{finding.volume_ml:.3g}"
