@@ -289,7 +289,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         session = self._ready()
         return session.addReference(preset, volumeNode, segmentationNode, segmentIDs, onProgress, done, onError)
 
-    def learn(self, preset, case, cases, onProgress, onDone, onError):
+    def learn(self, preset, case, cases, onProgress, onCurve, onDone, onError):
         """Learn from a corrected `Case` in the background: as one more reference, or with ``cases`` by tuning to them.
         What became of the preset takes its place in `presets` before ``onDone(learned)``.
 
@@ -301,7 +301,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
             onDone(learned)
 
         volumeName = case.volumeNode.GetName()
-        self._ready().learn(preset, case, cases, onProgress, done, onError)
+        self._ready().learn(preset, case, cases, onProgress, onCurve, done, onError)
 
     def look(self, volumeNode, onProgress, onDone, onError):
         """What a volume looks like to the network, in the background: ``onDone(look)``.

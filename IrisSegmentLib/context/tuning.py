@@ -73,13 +73,19 @@ class Outcome:
 
 
 def tuned(
-    network: Iris, precision: Precision, scans: Sequence[Scan], steps: int, report: Callable[[float, str], None]
+    network: Iris,
+    precision: Precision,
+    scans: Sequence[Scan],
+    steps: int,
+    report: Callable[[float, str], None],
+    watch: Callable[[Sequence[float]], None] = lambda curve: None,
 ) -> Outcome:
     """Learn a shift. Each half of the scans is held back once while the other is learned from; how long it is best to
     learn is read off both, then all scans are learned from for so long.
 
     :param scans: at least two.
     :param report: told the share done and what is being done; may raise to stop.
+    :param watch: told the curve of each half as it grows: Dice of its scans held back, `EVERY` steps apart.
     """
     curves = torch.zeros(steps // EVERY + 1)
     for half in range(2):
@@ -89,6 +95,7 @@ def tuned(
         def look(shift: Shift, step: int, held: Sequence[Scan] = held, scores: list[float] = scores) -> None:
             if step % EVERY == 0:
                 scores.append(sum(_dice(network, precision, scan, shift) for scan in held))
+                watch([score / len(held) for score in scores])
 
         def told(share: float, half: int = half, held: Sequence[Scan] = held, scores: list[float] = scores) -> None:
             words = f"Tuning, with {len(held)} of {len(scans)} scans held back: Dice {scores[-1] / len(held):.3f}"

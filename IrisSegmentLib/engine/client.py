@@ -37,7 +37,7 @@ class Job:
     """One request. ``state`` is waiting, running, done, failed or cancelled; the callbacks say how it goes.
 
     :param on_progress: share done (0..1) and plain words; on_done: the answer; on_error: one sentence;
-        on_cancelled: it stopped and left nothing.
+        on_cancelled: it stopped and left nothing; on_curve: while it tunes, Dice of the scans held back so far.
     """
 
     what: str
@@ -47,6 +47,7 @@ class Job:
     on_done: Callable[[Any], None]
     on_error: Callable[[str], None]
     on_cancelled: Callable[[], None]
+    on_curve: Callable[[Sequence[float]], None]
     number: int
     state: str = "waiting"
     error: str = ""
@@ -233,6 +234,7 @@ class EngineClient:
             "on_done": lambda value: None,
             "on_error": lambda sentence: None,
             "on_cancelled": lambda: None,
+            "on_curve": lambda curve: None,
         }
         job = Job(what, stage, answer, **{**nothing, **callbacks}, number=self._numbers, _cancel=self._cancel)
         self._waiting.append(job)
@@ -303,6 +305,8 @@ class EngineClient:
             return
         if "progress" in message:
             job.on_progress(float(message["progress"]), str(message["text"]))
+        elif "curve" in message:
+            job.on_curve([float(dice) for dice in message["curve"]])
         elif "done" in message:
             folder = self._exchange_folder()
             self._move(lambda: job.answer(message["done"], folder), job, self._finish)

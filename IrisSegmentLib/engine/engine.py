@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -224,12 +224,14 @@ class Engine:
         *,
         steps: int = 60,
         progress: Progress | None = None,
+        watch: Callable[[Sequence[float]], None] = lambda curve: None,
     ) -> tuple[Preset, tuning.Outcome]:
         """Tune a preset's tokens to scans whose segmentation is known; the network stays as it is.
 
         :param references: at least two besides the one that the preset was made from. A scan that is among the
             preset's own references is looked at without them.
         :param steps: at most; how many are best is found out on the way.
+        :param watch: as for `tuning.tuned`.
         :return: the preset, tuned if scans that were held back gained, else unchanged; and how it went.
         :raises IrisError: for too few steps or references, or one that lacks a segment of the preset.
         :raises Cancelled: when the progress was cancelled.
@@ -248,7 +250,7 @@ class Engine:
             raise IrisError(
                 f"Tuning '{preset.name}' needs at least two segmented scans besides the one that it was made from."
             )
-        outcome = tuning.tuned(self.network, self.precision, scans, steps, progress.part(0.2, 1.0).report)
+        outcome = tuning.tuned(self.network, self.precision, scans, steps, progress.part(0.2, 1.0).report, watch)
         progress.report(1.0, f"{preset.name} is {'unchanged' if outcome.shift is None else 'tuned'}")
         if outcome.shift is None:
             return preset, outcome

@@ -117,7 +117,11 @@ class Worker:
             (volume_in(scan["image"], self._folder), segmentation_in(scan["segmentation"], self._folder))
             for scan in message["scans"]
         ]
-        tuned, outcome = self._engine.tune(preset, scans, steps=message["steps"], progress=progress)
+        job = message["job"]
+        tuned, outcome = self._engine.tune(
+            preset, scans, steps=message["steps"], progress=progress,
+            watch=lambda curve: self._say({"job": job, "curve": list(curve)}),
+        )  # fmt: skip
         return {
             "preset": self._put_preset(tuned, message),
             "tuned": outcome.shift is not None,

@@ -89,8 +89,10 @@ class Learning:
         before: tuple[float, ...] = ()
         self._measure(self._preset, 0.0, 0.4, measured)
 
-    def tune(self, cases: Sequence[Case]) -> None:
+    def tune(self, cases: Sequence[Case], onCurve: Callable[[Sequence[float]], None]) -> None:
         """Tune the preset to corrected or accepted cases, this one among them.
+
+        :param onCurve: called, while it goes on, with the Dice of the cases held back.
 
         :raises IrisError: at once, for a case that cannot be learned from.
         """
@@ -108,7 +110,7 @@ class Learning:
         def measured(dice: tuple[float, ...]) -> None:
             nonlocal before
             before = dice
-            self._client.tune(self._preset, scans, on_done=tuned, **self._news(0.1, 0.9))
+            self._client.tune(self._preset, scans, on_done=tuned, on_curve=onCurve, **self._news(0.1, 0.9))
 
         before: tuple[float, ...] = ()
         self._measure(self._preset, 0.0, 0.1, measured)

@@ -150,10 +150,12 @@ class Session:
         case: Case,
         cases: Sequence[Case] | None,
         onProgress: OnProgress,
+        onCurve: Callable[[Sequence[float]], None],
         onDone: Callable[[Learned], None],
         onError: OnError,
     ) -> None:
-        """Learn from a corrected case, in the background: as one more reference, or by tuning to ``cases``.
+        """Learn from a corrected case, in the background: as one more reference, or by tuning to ``cases``; then
+        ``onCurve`` gets the Dice of the cases held back as it grows.
 
         :raises IrisError: at once, for a case that cannot be learned from.
         """
@@ -161,7 +163,7 @@ class Session:
         if cases is None:
             learning.addReference()
         else:
-            learning.tune(cases)
+            learning.tune(cases, onCurve)
 
     def look(
         self,

@@ -35,7 +35,11 @@ class PresetShelf:
             self.presets.append(preset)
 
     def replace(self, preset: Preset, changed: Preset, volumeName: str = "") -> None:
-        """Put a changed preset in the place of what it was; at the end when that was removed meanwhile."""
+        """Put a changed preset in the place of what it was; at the end when that was removed meanwhile. References keep
+        the names of their volumes when they were tuned."""
+        for old, new in zip(preset.references, changed.references, strict=False):
+            if old is not new and self.volumeNameOf(old) and not self.volumeNameOf(new):
+                self._volumeNames.append((new.levels, self.volumeNameOf(old)))
         row = self.rowOf(preset)
         if row is not None:
             self.presets[row] = changed

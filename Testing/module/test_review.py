@@ -153,7 +153,7 @@ def test_a_correction_becomes_a_reference_and_the_others_run_again(panel, monkey
     assert watch.longest_ms < 50
     words = panel.ui.learnLabel.text
     assert words.startswith("Dice on Patient 035, before and after: Anterior hippocampus "), panel.ui.statusLabel.text
-    dice = [int(number) for number in re.findall(r"(\d+) to (\d+) %", words)[0]]
+    dice = [float(number) for number in re.findall(r"([\d.]+) to ([\d.]+) %", words)[0]]
     assert 50 < dice[0] <= dice[1] + 2, "a case that was learned from is not found worse"
     (preset,) = panel.logic.presets
     assert len(preset.references) == 2 and [v.what for v in preset.history] == ["Reference added"]
@@ -199,7 +199,10 @@ def accepted_and_corrected(panel):
 def test_tuning_to_accepted_results_can_be_stopped(panel):
     accepted_and_corrected(panel)
     panel.ui.tuneButton.click()
-    SlicerRuntime.waitFor(lambda: "Tuning" in panel.ui.statusLabel.text, 60)
+    curve = panel.ui.curveLabel
+    SlicerRuntime.waitFor(lambda: curve.isVisibleTo(panel.ui.learnSection), 100)
+    assert "held back: Dice 0." in panel.ui.statusLabel.text and not curve.pixmap.isNull()
+    assert re.search(r"0\.\d+ at first, 0\.\d+ at best", curve.toolTip)
     started = time.monotonic()
     panel.ui.cancelButton.click()
     SlicerRuntime.waitFor(lambda: not panel.logic.busy, 5)
@@ -218,6 +221,7 @@ def test_tuning_shows_its_curve_and_what_it_brought(panel):
     assert panel.ui.curveLabel.isVisibleTo(panel.ui.learnSection) and not panel.ui.curveLabel.pixmap.isNull()
     (preset,) = panel.logic.presets
     assert (preset.tuning is not None) == bool(preset.history)
+    assert panel.ui.referencesList.item(0).text() == "Reference 1: Patient 023", "tuned, it still is of that volume"
 
 
 def test_a_table_of_hundreds_takes_up_a_result_without_holding_slicer(panel):

@@ -94,7 +94,7 @@ def test_the_views_jump_to_the_doubt_and_color_it_wherever_the_scan_lies(leftHan
     x, y = (np.linalg.inv(toView) @ [*first.place, 1])[:2]
     changed = np.abs(pictures[True] - pictures[False]).max(2) > 40
     assert changed[199 - round(y), round(x)] and 4 < changed.sum() < 0.2 * changed.size
-    red, green, blue = pictures[True][199 - round(y), round(x)]
+    red, _green, blue = pictures[True][199 - round(y), round(x)]
     assert red > blue, "in color"
 
 

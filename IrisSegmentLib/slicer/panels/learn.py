@@ -33,6 +33,7 @@ class Learner(Protocol):
         case: Case,
         cases: Sequence[Case] | None,
         onProgress: Callable[[float, str], None],
+        onCurve: Callable[[Sequence[float]], None],
         onDone: Callable[[Learned], None],
         onError: Callable[[str], None],
     ) -> None: ...
@@ -135,26 +136,34 @@ class LearnPanel:
         with self._teller.errorsInWords():
             case = _case(Case, finding, preset)
             cases = [_case(Case, f, preset) for f in self._trusted(preset, finding)] if tune else None
+            self._showCurve([])
             self._learner.learn(
-                preset, case, cases, tell, lambda learned: self._learned(finding, learned), self._teller.fail
-            )
+                preset, case, cases, tell, self._showCurve,
+                lambda learned: self._learned(finding, learned), self._teller.fail,
+            )  # fmt: skip
 
     def _learned(self, finding: Finding, learned: Learned) -> None:
         self._learnedFrom = finding.nodeID
         self._presets.show(select=learned.preset)
         rows = zip(learned.preset.segments, learned.before, learned.after, strict=True)
         parts = [
-            _("{segment} {before:.0f} to {after:.0f} %").format(segment=s.name, before=100 * b, after=100 * a)
+            _("{segment} {before:.1f} to {after:.1f} %").format(segment=s.name, before=100 * b, after=100 * a)
             for s, b, a in rows
         ]
         words = _("Dice on {target}, before and after: {parts}.").format(target=finding.target, parts=", ".join(parts))
         tuning = _("The preset was {words}").format(words=learned.words) if learned.words else ""
         self.ui.learnLabel.text = f"{words} {tuning}".strip()
-        self.ui.curveLabel.setVisible(len(learned.curve) > 1)
-        if len(learned.curve) > 1:
-            self.ui.curveLabel.setPixmap(curvePixmap(learned.curve, self.ui.curveLabel.palette))
-            self.ui.curveLabel.toolTip = _("Dice of the results held back, while tuning went on.")
+        self._showCurve(learned.curve)
         self._teller.end(_("The preset '{name}' has learned.").format(name=learned.preset.name))
+
+    def _showCurve(self, curve: Sequence[float]) -> None:
+        """Dice of the results held back while tuning goes on; nothing for fewer than two points."""
+        label = self.ui.curveLabel
+        label.setVisible(len(curve) > 1)
+        if len(curve) > 1:
+            label.setPixmap(curvePixmap(curve, label.palette))
+            words = _("Dice of the results held back, while tuning goes on: {first:.3f} at first, {best:.3f} at best.")
+            label.toolTip = words.format(first=curve[0], best=max(curve))
 
     def _notAccepted(self) -> list[slicer.vtkMRMLScalarVolumeNode]:
         """Volumes whose result by the same preset waits to be accepted, but for the one that was learned from."""
