@@ -76,8 +76,11 @@ class PresetLibrary:
         :raises IrisError: when the folder cannot be written to.
         """
         self._make(self.folder)
-        same = [kept.path for kept in self.presets() if _earlier(kept.preset, preset)]
-        path = same[0] if same else self._free(preset.name)
+        same = next((kept for kept in self.presets() if _earlier(kept.preset, preset)), None)
+        if same is not None:
+            replace(preset, notes=preset.notes or same.preset.notes).save(same.path)
+            return same.path
+        path = self._free(preset.name)
         preset.save(path)
         return path
 

@@ -166,6 +166,10 @@ def test_the_library_renames_copies_finds_and_gives_back(tmp_path):
     path = library.save(preset("Liver"))
     grown = preset("Liver").after(preset("Liver").with_reference(preset(seed=4)), "Reference added")
     assert library.save(replace(grown, created=library.presets()[0].preset.created)) == path, "its own earlier state"
+    library.annotate(path, "Kept in mind")
+    library.save(replace(library.at(path).preset, notes=""))
+    assert library.at(path).preset.notes == "Kept in mind", "what is written in the library is not lost by keeping again"
+    library.annotate(path, "")
     copy = library.duplicate(path)
     assert [k.preset.name for k in library.presets()] == ["Liver", "Liver 2"]
     renamed = library.rename(copy, "Spleen: late/phase")
@@ -186,6 +190,35 @@ def test_the_library_renames_copies_finds_and_gives_back(tmp_path):
     library.delete(path)
     library.save(replace(preset("Liver"), created="another day"))
     assert library.take(tmp_path / "sent.iris").stem == "Liver 2" and library.undo().stem == "Liver 3"
+
+
+def test_no_preset_is_lost_whatever_a_person_does(tmp_path):
+    """500 random steps: every preset that was saved is there, or among the last 20 deleted."""
+    library, random = PresetLibrary(tmp_path), np.random.default_rng(0)
+    there, deleted, made = [], [], 0
+    names = ("Liver", "liver", "Liver 2", "a/b", "a_b", "Leber (spät)")
+    for _ in range(500):
+        step, name = random.integers(5), names[random.integers(len(names))]
+        paths = library.paths()
+        path = paths[random.integers(len(paths))] if paths else None
+        if step == 0 or path is None:
+            made += 1
+            library.save(replace(preset(name), created=f"{made}"))
+            there.append(f"{made}")
+        elif step == 1:
+            library.rename(path, name)
+        elif step == 2:
+            there.append(library.at(path).preset.created)
+            library.duplicate(path)
+        elif step == 3:
+            deleted = [*deleted, library.at(path).preset.created][-20:]
+            there.remove(library.at(path).preset.created)
+            library.delete(path)
+        elif library.can_undo:
+            library.undo()
+            there.append(deleted.pop())
+        assert sorted(k.preset.created for k in library.presets()) == sorted(there)
+        assert library.can_undo == bool(deleted)
 
 
 def test_presets_are_ranked_by_what_their_references_look_like(tmp_path):

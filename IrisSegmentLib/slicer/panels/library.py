@@ -66,7 +66,7 @@ class LibraryPanel:
         self._shown: list[Kept] = []
         self._look: Look | None = None  # at the volume that presets are ranked for
         self._setUpTable()
-        ui.searchEdit.connect("textChanged(QString)", self.show)
+        ui.searchEdit.connect("textChanged(QString)", lambda words: self.show())
         ui.libraryTable.connect("itemSelectionChanged()", self._onSelected)
         ui.libraryTable.connect("itemChanged(QTableWidgetItem*)", self._onRenamed)
         ui.libraryTable.connect("cellDoubleClicked(int,int)", self.use)
@@ -101,7 +101,7 @@ class LibraryPanel:
     def show(self, select: Path | None = None) -> None:
         """Show those that match the search; ranked when a volume was looked at."""
         kept = self.current()
-        chosen = select if isinstance(select, Path) else kept.path if kept else None
+        chosen = select or (kept.path if kept else None)
         matches = self._matches()
         self._shown = [found for found, _similarity in matches]
         table = self.ui.libraryTable
