@@ -128,3 +128,23 @@ def test_a_hundred_results_are_read_within_the_time_that_slicer_may_be_held():
     assert len(findings.all()) == 800
     spent = time.thread_time() - began
     assert spent < 0.05, f"{1000 * spent:.0f} ms for 800 segments"
+
+
+def test_what_a_person_thought_of_results_is_saved_with_the_scene(scene, tmp_path):
+    from IrisSegmentLib.slicer.doubts import doubtVolume
+    from IrisSegmentLib.slicer.findings import ACCEPTED, Findings, setState
+    from IrisSegmentLib.slicer.results import isCorrected, showResult
+
+    volume, affine = scan(False, True)
+    result = reviewed(affine, (10, 10, 10))
+    node = showResult(result, made(result), volume)
+    setState(Findings().all()[:1], ACCEPTED)
+    before = Findings().all()
+    assert scene.WriteToMRB(str(tmp_path / "scene.mrb"))
+    scene.Clear(False)
+    assert not Findings().all() and scene.ReadFromMRB(str(tmp_path / "scene.mrb"), True)
+    after = Findings().all()
+    assert [f.row() for f in after] == [f.row() for f in before] and after[0].state == ACCEPTED
+    assert np.allclose(after[0].place, before[0].place) and doubtVolume(after[0].node) is None
+    assert not isCorrected(after[0].node)
+    assert node is not after[0].node
