@@ -120,10 +120,16 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.network.show()
 
     def _setUpSections(self):
+        from IrisSegmentLib.slicer.panels.atlas import AtlasPanel
+        from IrisSegmentLib.slicer.panels.drop import DropFilter
+        from IrisSegmentLib.slicer.panels.fit import FitPanel
+        from IrisSegmentLib.slicer.panels.learn import LearnPanel
+        from IrisSegmentLib.slicer.panels.library import LibraryPanel
         from IrisSegmentLib.slicer.panels.network import NetworkPanel
         from IrisSegmentLib.slicer.panels.presets import PresetsPanel
         from IrisSegmentLib.slicer.panels.progress import ProgressPanel
         from IrisSegmentLib.slicer.panels.reference import ReferencePanel
+        from IrisSegmentLib.slicer.panels.review import ReviewPanel
         from IrisSegmentLib.slicer.panels.targets import TargetsPanel
 
         ui, logic, changed, part = self.ui, self.logic, self._updateButtons, slicer.util.childWidgetVariables
@@ -131,15 +137,34 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.reference = ReferencePanel(
             part(ui.referenceSection), logic, self.progress, lambda preset: self.presets.show(), changed
         )
-        self.presets = PresetsPanel(part(ui.presetsSection), logic, self.progress, self.reference, changed)
+        self.presets = PresetsPanel(
+            part(ui.presetsSection), logic, logic.shelf, self.progress, self.reference, changed
+        )
         self.targets = TargetsPanel(
             part(ui.targetsSection), logic, self.progress, self.presets.current, lambda: self.reference.volume, changed
         )
+        self.review = ReviewPanel(part(ui.reviewSection), self.progress, changed)
+        self.learn = LearnPanel(
+            part(ui.learnSection), logic, self.progress, self.review, self.presets, self._segmentAgain, changed
+        )
+        self.library = LibraryPanel(part(ui.librarySection), logic, logic.shelf, self.progress, self.presets, changed)
+        self.atlas = AtlasPanel(part(ui.mapSection), self.progress, self.presets, self.library, changed)
+        self.fit = FitPanel(part(ui.presetsSection), self.presets.current, self.targets.ticked)
+        self.dropFilter = DropFilter(self.parent, self.library.take)
         self.network = NetworkPanel(part(ui.advancedSection), logic, self.progress, changed)
+        self.sections = (
+            self.reference, self.presets, self.targets, self.progress, self.review, self.learn, self.library,
+            self.atlas, self.fit, self.network,
+        )  # fmt: skip
 
     def _updateButtons(self):
-        for section in (self.reference, self.presets, self.targets, self.progress, self.network):
+        self.review.show()
+        for section in self.sections:
             section.updateButtons()
+
+    def _segmentAgain(self, volumeNodes):
+        self.targets.tickOnly(volumeNodes)
+        self.targets.segmentAll()
 
     # Life of the panel
 
@@ -155,13 +180,20 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._disconnectParameterNode()
         self.removeObservers()
         self.reference.close()
+        self.review.close()
+        self.fit.close()
+        self.atlas.close()
         self._soon.stop()
 
     def onReload(self):
+        presets = self.logic.shelf.pack()  # the classes that they are of are about to go
         self.logic.close()
         for name in [n for n in sys.modules if n == "IrisSegmentLib" or n.startswith("IrisSegmentLib.")]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
+        fresh = slicer.modules.IrisSegmentWidget
+        fresh.logic.shelf.unpack(presets)
+        fresh.presets.show()
 
     def onSceneStartClose(self, caller=None, event=None):
         self.logic.cancel()
@@ -169,6 +201,8 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneEndClose(self, caller=None, event=None):
         self.targets.forget()
+        self.learn.forget()
+        self.atlas.forget()
         if self.parent.isEntered:
             self.initializeParameterNode()
         self.targets.show()
@@ -210,13 +244,18 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
 
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
-        self.presets = []
+        from IrisSegmentLib.slicer.shelf import PresetShelf
+
+        self.shelf = PresetShelf()
         self._session, self._sessionSettings = None, None
         self._fetcher = None
-        self._volumeNames = []  # pairs of a reference's embeddings and a volume's name: for this run only, never saved
 
     def getParameterNode(self):
         return IrisSegmentParameterNode(super().getParameterNode())
+
+    @property
+    def presets(self):
+        return self.shelf.presets
 
     @property
     def busy(self):
@@ -229,8 +268,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         """
 
         def done(preset):
-            self.presets.append(preset)
-            self._volumeNames.append((preset.references[0].levels, volumeName))
+            self.shelf.put(preset, volumeName)
             onDone(preset)
 
         volumeName = volumeNode.GetName()
@@ -244,32 +282,33 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         """
 
         def done(grown):
-            self._volumeNames.append((grown.references[-1].levels, volumeName))
-            row = self.rowOf(preset)
-            if row is None:  # it was removed from the list meanwhile
-                self.presets.append(grown)
-            else:
-                self.presets[row] = grown
+            self.shelf.replace(preset, grown, volumeName)
             onDone(grown)
 
         volumeName = volumeNode.GetName()
         session = self._ready()
         return session.addReference(preset, volumeNode, segmentationNode, segmentIDs, onProgress, done, onError)
 
-    def switchReference(self, preset, number, enabled):
-        """Switch one reference of a preset off or on; the changed preset takes its place in `presets`."""
-        self.presets[self.rowOf(preset)] = preset.with_enabled(number, enabled)
+    def learn(self, preset, case, cases, onProgress, onCurve, onDone, onError):
+        """Learn from a corrected `Case` in the background: as one more reference, or with ``cases`` by tuning to them.
+        What became of the preset takes its place in `presets` before ``onDone(learned)``.
 
-    def volumeNameOf(self, reference):
-        """The volume that a reference was learned from in this run; empty for a loaded preset, which holds no names."""
-        return next((name for levels, name in self._volumeNames if levels is reference.levels), "")
+        :raises IrisError: at once, for a case that cannot be learned from, or when packages are declined.
+        """
 
-    def rowOf(self, preset):
-        """Where this very preset is in `presets`, or None."""
-        return next((row for row, other in enumerate(self.presets) if other is preset), None)
+        def done(learned):
+            self.shelf.replace(preset, learned.preset, volumeName if cases is None else "")
+            onDone(learned)
 
-    def removePreset(self, preset):
-        del self.presets[self.rowOf(preset)]
+        volumeName = case.volumeNode.GetName()
+        self._ready().learn(preset, case, cases, onProgress, onCurve, done, onError)
+
+    def look(self, volumeNode, onProgress, onDone, onError):
+        """What a volume looks like to the network, in the background: ``onDone(look)``.
+
+        :raises IrisError: as `encode`.
+        """
+        return self._ready().look(volumeNode, onProgress, onDone, onError)
 
     def segmentAll(self, preset, volumeNodes, onTarget, onFinished):
         """Segment volumes in the background: ``onTarget(volumeID, state, fraction, words)`` as they fare."""
@@ -320,11 +359,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
     def loadPreset(self, path):
         """:raises IrisError: when the file is missing, damaged or no preset, or when packages are declined."""
         self.ensurePackages()
-        from IrisSegmentLib.context.preset import Preset
-
-        preset = Preset.load(path)
-        self.presets.append(preset)
-        return preset
+        return self.shelf.load(path)
 
     def ensurePackages(self):
         """:raises IrisError: when what computing needs is not there and the person declines to install it."""

@@ -184,7 +184,7 @@ def _encode(options: argparse.Namespace) -> None:
     engine = Engine(options.network, options.device)
     name = options.name or stem_of(options.output).removesuffix(EXTENSION)
     preset = engine.encode(image, segmentation, name=name, progress=Progress(Bar("Encode")))
-    preset.save(options.output)
+    engine.described(preset, image, segmentation).save(options.output)
     print(f"{options.output}: {', '.join(s.name for s in preset.segments)}")
 
 

@@ -16,7 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -24,14 +26,17 @@ from torch import Tensor
 from ..errors import IrisError
 from ..imaging.volume import Segment
 from ..network import TaskEmbeddings
+from .appearance import Appearance
 from .arrangement import Place, mean_place
 from .ensemble import joined
+from .privacy import scrubbed
 
-SCHEMA = 1
+SCHEMA = 2
 EXTENSION = ".iris"
 LARGEST_FILE = 256 * 2**20  # bytes; a stranger's file is not read beyond this
 LARGEST_HEADER = 4 * 2**20
 LEVELS = ("coarse", "fine")  # the whole reference scan; closer around its segments
+REMEMBERED = 20  # earlier states of a preset that are kept
 
 
 def alone(segment: int) -> str:
@@ -47,12 +52,20 @@ class Reference:
     :param extent: size of the closer look at it, in mm along R, A, S.
     :param enabled: whether the reference takes part; it can be switched off and on again.
     :param places: of the segments; none when it was not looked at segment by segment.
+    :param appearance: what its scan looked like; None where it is not known, as the next three.
+    :param volumes_ml: of its segments.
+    :param vector: what its whole scan looks like to the network, (D,) of length one.
+    :param class_vectors: what its segments look like to the network, (K, D) of length one.
     """
 
     levels: Mapping[str, TaskEmbeddings]
     extent: tuple[float, float, float]
     enabled: bool = True
     places: tuple[Place, ...] = ()
+    appearance: Appearance | None = None
+    volumes_ml: tuple[float, ...] = ()
+    vector: NDArray[np.float16] | None = None
+    class_vectors: NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,19 @@ class Tuning:
 
 
 @dataclass(frozen=True)
+class Version:
+    """An earlier state of a preset.
+
+    :param what: what was then done to it, in a person's words; when: in UTC.
+    """
+
+    what: str
+    when: str
+    references: tuple[Reference, ...]
+    tuning: Tuning | None
+
+
+@dataclass(frozen=True)
 class Preset:
     """
     :param segments: name, color and terminology of each class.
@@ -77,6 +103,7 @@ class Preset:
     :param network: hash of the network that made it; another network refuses it.
     :param spacing: of the first reference, in mm.
     :param tuning: the latest that it went through, if any.
+    :param history: its earlier states, the oldest first.
 
     Example::
 
@@ -93,8 +120,9 @@ class Preset:
     modality: str = ""
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     notes: str = ""
-    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    created: str = field(default_factory=lambda: now())
     tuning: Tuning | None = None
+    history: tuple[Version, ...] = ()
 
     def embeddings(self, level: str) -> TaskEmbeddings:
         """The task embeddings of one level, averaged and joined over the references that are switched on.
@@ -141,6 +169,29 @@ class Preset:
         changed[number] = replace(changed[number], enabled=enabled)
         return replace(self, references=tuple(changed))
 
+    def volumes_ml(self) -> tuple[float | None, ...]:
+        """Per segment, its mean volume in the references that are switched on; None where none tells."""
+        known = [r.volumes_ml for r in self.references if r.enabled and len(r.volumes_ml) == len(self.segments)]
+        return tuple(sum(v) / len(known) for v in zip(*known, strict=True)) if known else (None,) * len(self.segments)
+
+    def appearances(self) -> list[Appearance]:
+        """Of the references that are switched on, as far as they are known."""
+        return [r.appearance for r in self.references if r.enabled and r.appearance is not None]
+
+    def after(self, changed: Preset, what: str) -> Preset:
+        """``changed``, which remembers this state of it; ``what`` says what changed it."""
+        version = Version(what, now(), self.references, self.tuning)
+        return replace(changed, history=(*self.history, version)[-REMEMBERED:])
+
+    def gone_back(self, number: int = -1) -> Preset:
+        """As it was before the change ``number`` of its history; by default the latest. Later changes are forgotten.
+
+        :raises IndexError: when it has no such history.
+        """
+        version = self.history[number]
+        earlier = self.history[: number % len(self.history)]
+        return replace(self, references=version.references, tuning=version.tuning, history=earlier)
+
     def save(self, path: str | Path) -> None:
         """Write the file beside and rename it, so that it appears whole or not at all.
 
@@ -163,7 +214,13 @@ class Preset:
 
     def to_bytes(self) -> bytes:
         tensors = {k: v for n, r in enumerate(self.references) for k, v in tensors_of(str(n), r).items()}
-        return save(tensors, {"iris-preset": json.dumps(self.words())})
+        for n, version in enumerate(self.history):
+            for m, reference in enumerate(version.references):
+                tensors |= tensors_of(f"{n}-{m}", reference)
+        same = _alike(tensors)  # an earlier state shares nearly all of its numbers with the next
+        words = {**self.words(), "same": same}
+        kept = {name: tensor for name, tensor in tensors.items() if name not in same}
+        return save(kept, {"iris-preset": json.dumps(words)})
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> Preset:
@@ -176,10 +233,12 @@ class Preset:
             schema = words["schema"]
         except (ValueError, KeyError, TypeError, struct.error, RecursionError) as error:
             raise IrisError(f"'{name}' is not a preset, or the file is damaged.") from error
-        if schema != SCHEMA:
+        if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
             raise IrisError(f"'{name}' was saved by another version of IrisSegment (format {schema}); update this one.")
         try:
-            return cls.from_words(words, load(data))
+            tensors = load(data)
+            tensors |= {text(copy): tensors[original] for copy, original in words.get("same", {}).items()}
+            return cls.from_words(words, tensors)
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise IrisError(f"'{name}' is damaged: its words and numbers do not fit together.") from error
 
@@ -187,33 +246,113 @@ class Preset:
         """Everything but the numbers of the network, for JSON."""
         return {
             "schema": SCHEMA,
-            "name": self.name,
+            "name": scrubbed(self.name) or "preset",
             "network": self.network,
             "preprocessing": self.preprocessing,
             "modality": self.modality,
             "spacing": list(self.spacing),
-            "notes": self.notes,
+            "notes": scrubbed(self.notes),
             "created": self.created,
             "tuning": None if self.tuning is None else asdict(self.tuning),
             "segments": [segment_out(s) for s in self.segments],
-            "references": [
-                {"enabled": r.enabled, "extent": list(r.extent), "places": [p.numbers() for p in r.places]}
-                for r in self.references
+            "references": [_reference_out(r) for r in self.references],
+            "history": [
+                {
+                    "what": scrubbed(v.what),
+                    "when": v.when,
+                    "tuning": None if v.tuning is None else asdict(v.tuning),
+                    "references": [_reference_out(r) for r in v.references],
+                }
+                for v in self.history
             ],
         }
 
     @classmethod
     def from_words(cls, words: dict[str, Any], tensors: Mapping[str, Tensor]) -> Preset:
         """:raises ValueError: when they are not what a preset's words and numbers are (also KeyError, TypeError)."""
+        words = _migrated(words)
         segments = tuple(segment_in(s, n + 1) for n, s in enumerate(words["segments"]))
-        references = tuple(_reference_in(r, tensors, str(n), len(segments)) for n, r in enumerate(words["references"]))
-        if not segments or not references or len(segments) > 255:
-            raise ValueError("no segments or no references")
+        references = _references_in(words["references"], tensors, "", len(segments))
+        if not segments or not references or len(segments) > 255 or len(words["history"]) > REMEMBERED:
+            raise ValueError("no segments or no references, or too much history")
+        history = tuple(
+            Version(
+                text(v["what"]), text(v["when"]),
+                _references_in(v["references"], tensors, f"{n}-", len(segments)), _tuning(v["tuning"]),
+            )
+            for n, v in enumerate(words["history"])
+        )  # fmt: skip
         return cls(
             text(words["name"]), segments, references, text(words["network"]), int(words["preprocessing"]),
             text(words["modality"]), numbers(words["spacing"], 3), text(words["notes"]), text(words["created"]),
-            _tuning(words.get("tuning")),
+            _tuning(words["tuning"]), history,
         )  # fmt: skip
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _migrated(words: dict[str, Any]) -> dict[str, Any]:
+    """Words of any earlier format, as this one has them."""
+    if words["schema"] == 1:  # before presets had a history, and references an appearance and places
+        new: dict[str, Any] = {"appearance": None, "volumes_ml": [], "places": []}
+        references = [{**new, **reference} for reference in words["references"]]
+        words = {"tuning": None, "history": [], **words, "references": references, "schema": 2}
+    return words
+
+
+def _reference_out(reference: Reference) -> dict[str, Any]:
+    return {
+        "enabled": reference.enabled,
+        "extent": list(reference.extent),
+        "appearance": None if reference.appearance is None else reference.appearance.words(),
+        "volumes_ml": list(reference.volumes_ml),
+        "places": [p.numbers() for p in reference.places],
+    }
+
+
+def _references_in(
+    words: Sequence[dict[str, Any]], tensors: Mapping[str, Tensor], prefix: str, classes: int
+) -> tuple[Reference, ...]:
+    return tuple(
+        Reference(
+            levels_of(tensors, f"{prefix}{n}", classes, len(r["places"])),
+            numbers(r["extent"], 3),
+            bool(r["enabled"]),
+            tuple(Place.of(numbers(p, 9)) for p in r["places"]),
+            _appearance(r["appearance"]),
+            numbers(r["volumes_ml"], classes) if r["volumes_ml"] else (),
+            _vectors(tensors.get(f"{prefix}{n}.vector"), 1),
+            _vectors(tensors.get(f"{prefix}{n}.classes"), 2, classes),
+        )
+        for n, r in enumerate(words)
+    )
+
+
+def _appearance(words: dict[str, Any] | None) -> Appearance | None:
+    if words is None:
+        return None
+    intensities = numbers(words["intensities"], 5)
+    return Appearance(text(words["modality"]), numbers(words["spacing"], 3), numbers(words["size"], 3), intensities)
+
+
+def _vectors(tensor: Tensor | None, axes: int, count: int | None = None) -> NDArray[np.float16] | None:
+    if tensor is None:
+        return None
+    if tensor.ndim != axes or (count is not None and len(tensor) != count):
+        raise ValueError("not the right count of vectors")
+    if tensor.dtype != torch.float16 or not bool(torch.isfinite(tensor).all()):
+        raise ValueError("not vectors of finite half-precision numbers")
+    return tensor.numpy()
+
+
+def _alike(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Names of tensors that hold the same numbers as an earlier one, each with the earlier one's name."""
+    first: dict[tuple, str] = {}
+    contents = {name: (t.shape, t.numpy().tobytes()) for name, t in tensors.items()}
+    return {name: first[c] for name, c in contents.items() if first.setdefault(c, name) != name}
 
 
 def mixed(
@@ -237,13 +376,6 @@ def mixed(
     extents = [reference.extent for reference, _ in parts]
     extent = numbers([sum(axis) / len(parts) for axis in zip(*extents, strict=True)], 3)
     return Reference(levels, extent, places=tuple(places))
-
-
-def _reference_in(words: dict[str, Any], tensors: Mapping[str, Tensor], prefix: str, classes: int) -> Reference:
-    """:raises ValueError: for words and numbers that are not a reference's (also KeyError, TypeError)."""
-    places = tuple(Place.of(numbers(p, 9)) for p in words.get("places", []))  # files before there were places: none
-    levels = levels_of(tensors, prefix, classes, len(places))
-    return Reference(levels, numbers(words["extent"], 3), bool(words["enabled"]), places)
 
 
 def _picked(embeddings: TaskEmbeddings, shown: Sequence[str], names: Sequence[str]) -> TaskEmbeddings:
@@ -280,6 +412,9 @@ def tensors_of(prefix: str, reference: Reference) -> dict[str, Tensor]:
         if embeddings.keys is not None and embeddings.values is not None:
             found[f"{prefix}.{level}.keys"] = embeddings.keys
             found[f"{prefix}.{level}.values"] = embeddings.values
+    for name, vectors in (("vector", reference.vector), ("classes", reference.class_vectors)):
+        if vectors is not None:
+            found[f"{prefix}.{name}"] = torch.from_numpy(vectors)
     return {k: v.detach().half().contiguous().cpu() for k, v in found.items()}
 
 
@@ -311,7 +446,7 @@ def _embeddings(tensors: Mapping[str, Tensor], prefix: str, classes: int) -> Tas
 
 
 def _tuning(words: dict[str, Any] | None) -> Tuning | None:
-    if words is None:  # not tuned, or saved before there was tuning
+    if words is None:  # not tuned
         return None
     before, after = numbers([words["before"], words["after"]], 2)
     return Tuning(int(words["references"]), int(words["steps"]), before, after)
@@ -319,7 +454,8 @@ def _tuning(words: dict[str, Any] | None) -> Tuning | None:
 
 def segment_out(segment: Segment) -> dict[str, Any]:
     """A segment's words, for JSON."""
-    return {"name": segment.name, "color": list(segment.color), "terminology": segment.terminology}
+    name = scrubbed(segment.name) or "segment"
+    return {"name": name, "color": list(segment.color), "terminology": segment.terminology}
 
 
 def segment_in(words: dict[str, Any], label: int) -> Segment:

@@ -51,6 +51,7 @@ class Outcome:
     :param before, after: Dice of scans while they were held back, 0..1, mean over scans, levels and classes; after the
         number of steps that was best for it, which flatters it a little.
     :param steps: that number; scans: that were learned from.
+    :param curve: that Dice every `EVERY` steps, from before the first.
     """
 
     shift: Shift | None
@@ -58,6 +59,7 @@ class Outcome:
     after: float
     steps: int
     scans: int
+    curve: tuple[float, ...] = ()
 
     @property
     def words(self) -> str:
@@ -71,13 +73,19 @@ class Outcome:
 
 
 def tuned(
-    network: Iris, precision: Precision, scans: Sequence[Scan], steps: int, report: Callable[[float, str], None]
+    network: Iris,
+    precision: Precision,
+    scans: Sequence[Scan],
+    steps: int,
+    report: Callable[[float, str], None],
+    watch: Callable[[Sequence[float]], None] = lambda curve: None,
 ) -> Outcome:
     """Learn a shift. Each half of the scans is held back once while the other is learned from; how long it is best to
     learn is read off both, then all scans are learned from for so long.
 
     :param scans: at least two.
     :param report: told the share done and what is being done; may raise to stop.
+    :param watch: told the curve of each half as it grows: Dice of its scans held back, `EVERY` steps apart.
     """
     curves = torch.zeros(steps // EVERY + 1)
     for half in range(2):
@@ -87,18 +95,25 @@ def tuned(
         def look(shift: Shift, step: int, held: Sequence[Scan] = held, scores: list[float] = scores) -> None:
             if step % EVERY == 0:
                 scores.append(sum(_dice(network, precision, scan, shift) for scan in held))
+                watch([score / len(held) for score in scores])
 
-        words = f"Tuning, with {len(held)} of {len(scans)} scans held back"
-        _learn(network, precision, learned, steps, steps, look, _part(report, half, words))
+        def told(share: float, half: int = half, held: Sequence[Scan] = held, scores: list[float] = scores) -> None:
+            words = f"Tuning, with {len(held)} of {len(scans)} scans held back: Dice {scores[-1] / len(held):.3f}"
+            report((half + share) / 3, words)
+
+        _learn(network, precision, learned, steps, steps, look, told)
         curves += torch.tensor(scores) / len(scans)
     best = int(curves.argmax())
-    before, after = float(curves[0]), float(curves[best])
+    before, after, curve = float(curves[0]), float(curves[best]), tuple(curves.tolist())
     if after < before + GAIN:
-        return Outcome(None, before, after, 0, len(scans))
+        return Outcome(None, before, after, 0, len(scans), curve)
     last = best * EVERY
     words = f"Tuning with all {len(scans)} scans"
-    shift = _learn(network, precision, scans, steps, last, lambda shift, step: None, _part(report, 2, words))
-    return Outcome(shift, before, after, last, len(scans))
+    shift = _learn(
+        network, precision, scans, steps, last,
+        lambda shift, step: None, lambda share: report((2 + share) / 3, words),
+    )  # fmt: skip
+    return Outcome(shift, before, after, last, len(scans), curve)
 
 
 def same_scan(a: Reference, b: Reference) -> bool:
@@ -118,10 +133,6 @@ def moved(reference: Reference, shift: Shift) -> Reference:
         for level, kept in reference.levels.items()
     }
     return replace(reference, levels=levels)
-
-
-def _part(report: Callable[[float, str], None], third: int, words: str) -> Callable[[float], None]:
-    return lambda share: report((third + share) / 3, words)
 
 
 def _learn(

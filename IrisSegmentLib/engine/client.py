@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..context.preset import Preset
 from ..errors import IrisError
 from ..imaging.volume import Segmentation, Volume
 from .engine import Result
-from .messages import Message, from_line, segmentation_out, to_line, volume_out
+from .messages import Message, doubt_in, from_line, segmentation_out, to_line, volume_out
 from .networks import NetworkFile
 from .transport import Transport
 
@@ -36,7 +37,7 @@ class Job:
     """One request. ``state`` is waiting, running, done, failed or cancelled; the callbacks say how it goes.
 
     :param on_progress: share done (0..1) and plain words; on_done: the answer; on_error: one sentence;
-        on_cancelled: it stopped and left nothing.
+        on_cancelled: it stopped and left nothing; on_curve: while it tunes, Dice of the scans held back so far.
     """
 
     what: str
@@ -46,6 +47,7 @@ class Job:
     on_done: Callable[[Any], None]
     on_error: Callable[[str], None]
     on_cancelled: Callable[[], None]
+    on_curve: Callable[[Sequence[float]], None]
     number: int
     state: str = "waiting"
     error: str = ""
@@ -59,6 +61,31 @@ class Job:
         """Stop it, running or waiting; it ends within a second."""
         if not self.ended:
             self._cancel(self)
+
+
+@dataclass(frozen=True)
+class Look:
+    """
+    :param vector: what a whole scan looks like to a network, (D,) of length one; network: its hash.
+    """
+
+    vector: NDArray[np.float16]
+    network: str
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """
+    :param preset: unchanged unless ``gained``: unless scans that were held back gained by tuning.
+    :param words: how it went, in a sentence.
+    :param curve: Dice of the scans held back, from before the first step to after the last look; best after ``steps``.
+    """
+
+    preset: Preset
+    gained: bool
+    words: str
+    curve: tuple[float, ...]
+    steps: int
 
 
 class EngineClient:
@@ -119,9 +146,59 @@ class EngineClient:
         def answer(done: Message, folder: Path) -> Result:
             labels = np.load(folder / done["labels"], allow_pickle=False)
             segmentation = Segmentation(labels[None], image.affine, preset.segments, f"{image.name} {preset.name}")
-            return Result(segmentation, tuple(done["confidence"]), tuple(done["volumes_ml"]), float(done["seconds"]))
+            return Result(
+                segmentation, tuple(done["confidence"]), tuple(done["volumes_ml"]), float(done["seconds"]),
+                doubt_in(done["doubt"], folder),
+            )  # fmt: skip
 
         return self._ask("segment", stage, answer, callbacks)
+
+    def measure(self, image: Volume, segmentation: Segmentation, preset: Preset, **callbacks: Any) -> Job:
+        """A segmented scan to a preset's Dice on it, per class, as `Engine.measure`; callbacks as `Job` names them."""
+
+        def stage(number: int, folder: Path) -> Message:
+            preset.save(folder / f"{number}-preset.iris")
+            return {
+                "verb": "measure",
+                "image": volume_out(image, folder, f"{number}-image"),
+                "segmentation": segmentation_out(segmentation, folder, f"{number}-segmentation"),
+                "preset": f"{number}-preset.iris",
+            }
+
+        return self._ask("measure", stage, lambda done, folder: tuple(done["dice"]), callbacks)
+
+    def look(self, image: Volume, **callbacks: Any) -> Job:
+        """A scan to a `Look` at it as a whole; callbacks as `Job` names them."""
+
+        def stage(number: int, folder: Path) -> Message:
+            return {"verb": "look", "image": volume_out(image, folder, f"{number}-image")}
+
+        def answer(done: Message, folder: Path) -> Look:
+            return Look(np.array(done["vector"], np.float16), done["network"])
+
+        return self._ask("look", stage, answer, callbacks)
+
+    def tune(
+        self, preset: Preset, scans: Sequence[tuple[Volume, Segmentation]], *, steps: int = 60, **callbacks: Any
+    ) -> Job:
+        """A preset and segmented scans to a `Tuned`, as `Engine.tune`; callbacks as `Job` names them."""
+
+        def stage(number: int, folder: Path) -> Message:
+            preset.save(folder / f"{number}-preset.iris")
+            out = [
+                {
+                    "image": volume_out(image, folder, f"{number}-image-{n}"),
+                    "segmentation": segmentation_out(segmentation, folder, f"{number}-segmentation-{n}"),
+                }
+                for n, (image, segmentation) in enumerate(scans)
+            ]
+            return {"verb": "tune", "preset": f"{number}-preset.iris", "scans": out, "steps": steps}
+
+        def answer(done: Message, folder: Path) -> Tuned:
+            made = Preset.load(folder / done["preset"]) if done["tuned"] else preset
+            return Tuned(made, done["tuned"], done["words"], tuple(done["curve"]), done["steps"])
+
+        return self._ask("tune", stage, answer, callbacks)
 
     def get_network(self, source: str, folder: Path, *, sha256: str = "", **callbacks: Any) -> Job:
         """A web address or a file to a `NetworkFile`, as `networks.get_network`; callbacks as `Job` names them."""
@@ -157,6 +234,7 @@ class EngineClient:
             "on_done": lambda value: None,
             "on_error": lambda sentence: None,
             "on_cancelled": lambda: None,
+            "on_curve": lambda curve: None,
         }
         job = Job(what, stage, answer, **{**nothing, **callbacks}, number=self._numbers, _cancel=self._cancel)
         self._waiting.append(job)
@@ -227,6 +305,8 @@ class EngineClient:
             return
         if "progress" in message:
             job.on_progress(float(message["progress"]), str(message["text"]))
+        elif "curve" in message:
+            job.on_curve([float(dice) for dice in message["curve"]])
         elif "done" in message:
             folder = self._exchange_folder()
             self._move(lambda: job.answer(message["done"], folder), job, self._finish)

@@ -4,7 +4,7 @@ closer still at each class alone."""
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..context import tuning
+from ..context.appearance import Appearance
 from ..context.arrangement import Place, expected_boxes
 from ..context.bank import MemoryBank
 from ..context.cache import EmbeddingCache, content_hash
@@ -27,6 +28,7 @@ from ..imaging.volume import Segment, Segmentation, Volume, same_grid
 from ..imaging.window import PREPROCESSING, Box, Window, box_of_segments, paste
 from ..network import Precision, TaskEmbeddings, load_network
 from .device import choose_device
+from .doubt import Doubt
 from .inputs import Inputs
 from .progress import Progress
 from .strategies import choose
@@ -48,12 +50,14 @@ class Result:
         cases have shown to believe it. 0 when none was found.
     :param volumes_ml: per segment.
     :param seconds: of computing.
+    :param doubt: where it is uncertain; None where that was not looked at.
     """
 
     segmentation: Segmentation
     confidence: tuple[float, ...]
     volumes_ml: tuple[float, ...]
     seconds: float
+    doubt: Doubt | None = None
 
 
 class Engine:
@@ -107,6 +111,16 @@ class Engine:
             name, words, (reference,), self.network.hash, PREPROCESSING, intensity.modality, image.spacing
         )
 
+    def described(self, preset: Preset, image: Volume, segmentation: Segmentation) -> Preset:
+        """A preset fresh from `encode`, with what its scan and segments look like: for those who choose among presets
+        later, and compare volumes and scans."""
+        (reference,) = preset.references
+        kept = replace(
+            reference, appearance=Appearance.of(image), volumes_ml=segmentation.volumes_ml(),
+            vector=self.scan_vector(image), class_vectors=self.class_vectors(image, segmentation),
+        )  # fmt: skip
+        return replace(preset, references=(kept,))
+
     def segment(self, image: Volume, preset: Preset, *, progress: Progress | None = None) -> Result:
         """One target, all classes of the preset.
 
@@ -129,13 +143,14 @@ class Engine:
             extent = tuple(LEAST * e for e in preset.extent)
             closer = self.inputs.over(image, box.at_least(extent))  # type: ignore[arg-type]
             fine = self._segment(closer, image, preset.embeddings("fine"), intensity)
-            looks = [(closer, _both(window.seen_from(closer, logits), fine))]
+            looks, window = [(closer, _both(window.seen_from(closer, logits), fine))], closer
             looks = self._alone(image, preset, looks[0], intensity, progress.part(0.3, 0.8)) or looks
         progress.report(0.8, f"Drawing {preset.name} in {image.name}")
         segmentation = Segmentation(paste(looks)[None], image.affine, preset.segments, f"{image.name} {preset.name}")
         progress.report(1.0, f"{image.name} is done")
         trust = tuple(c for _, logits in looks for c in confidence(logits, self.network.trust))
-        return Result(segmentation, trust, segmentation.volumes_ml(), time.perf_counter() - started)
+        doubt = Doubt.of(looks, window, image.affine)
+        return Result(segmentation, trust, segmentation.volumes_ml(), time.perf_counter() - started, doubt)
 
     def _alone(
         self, image: Volume, preset: Preset, wider: tuple[Window, Tensor], intensity: Intensity, progress: Progress
@@ -160,6 +175,17 @@ class Engine:
                 found = self._segment(closer, image, preset.embeddings(alone(n)), intensity)
                 looks[n] = (closer, _both(window.seen_from(closer, logits[n : n + 1]), found))
         return looks
+
+    def measure(
+        self, image: Volume, segmentation: Segmentation, preset: Preset, *, progress: Progress | None = None
+    ) -> tuple[float, ...]:
+        """Dice, per class of a preset, of what it finds in a scan with a segmentation of the same segments, 0..1.
+
+        :raises IrisError: as `segment`.
+        :raises Cancelled: when the progress was cancelled.
+        """
+        found = self.segment(image, preset, progress=progress).segmentation
+        return tuple(_overlap(found.mask(n), segmentation.mask(n)) for n in range(len(preset.segments)))
 
     def choose(
         self,
@@ -229,12 +255,14 @@ class Engine:
         *,
         steps: int = 60,
         progress: Progress | None = None,
+        watch: Callable[[Sequence[float]], None] = lambda curve: None,
     ) -> tuple[Preset, tuning.Outcome]:
         """Tune a preset's tokens to scans whose segmentation is known; the network stays as it is.
 
         :param references: at least two besides the one that the preset was made from. A scan that is among the
             preset's own references is looked at without them.
         :param steps: at most; how many are best is found out on the way.
+        :param watch: as for `tuning.tuned`.
         :return: the preset, tuned if scans that were held back gained, else unchanged; and how it went.
         :raises IrisError: for too few steps or references, or one that lacks a segment of the preset.
         :raises Cancelled: when the progress was cancelled.
@@ -253,7 +281,7 @@ class Engine:
             raise IrisError(
                 f"Tuning '{preset.name}' needs at least two segmented scans besides the one that it was made from."
             )
-        outcome = tuning.tuned(self.network, self.precision, scans, steps, progress.part(0.2, 1.0).report)
+        outcome = tuning.tuned(self.network, self.precision, scans, steps, progress.part(0.2, 1.0).report, watch)
         progress.report(1.0, f"{preset.name} is {'unchanged' if outcome.shift is None else 'tuned'}")
         if outcome.shift is None:
             return preset, outcome
@@ -376,6 +404,11 @@ def confidence(logits: Tensor, trust: tuple[float, float] = (0.0, 1.0)) -> tuple
     both = 2 * (soft * hard).sum(1) / (soft.sum(1) + hard.sum(1)).clamp_min(1e-6)
     expected = (trust[0] + trust[1] * both).clamp(0, 1)
     return tuple(float(c) if h > 0 else 0.0 for c, h in zip(expected, hard.sum(1), strict=True))
+
+
+def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else 1.0
 
 
 def _check_reference(image: Volume, segmentation: Segmentation) -> None:

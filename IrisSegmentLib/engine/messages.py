@@ -1,8 +1,8 @@
 """What passes between a client and its worker: JSON lines, and arrays in files of a private folder.
 
-To the worker: ``{"job": n, "verb": "encode" (or "segment", "get network"), ...}``, ``{"verb": "cancel", "job": n}``.
-From it: ``{"job": n, "progress": 0..1, "text": words}``, then one of ``{"job": n, "done": answer}``,
-``{"job": n, "cancelled": true}`` and ``{"job": n, "error": sentence}``.
+To the worker: ``{"job": n, "verb": "encode" (or another verb), ...}``, ``{"verb": "cancel", "job": n}``.
+From it: ``{"job": n, "progress": 0..1, "text": words}`` and, while it tunes, ``{"job": n, "curve": Dice}``; then one of
+``{"job": n, "done": answer}``, ``{"job": n, "cancelled": true}`` and ``{"job": n, "error": sentence}``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging.volume import Segment, Segmentation, Volume
+from .doubt import Doubt
 
 Message = dict[str, Any]
 
@@ -70,3 +71,12 @@ def segmentation_out(segmentation: Segmentation, folder: Path, name: str) -> Mes
 def segmentation_in(message: Message, folder: Path) -> Segmentation:
     segments = tuple(Segment(**{**s, "color": tuple(s["color"])}) for s in message["segments"])
     return Segmentation(get_array(folder, message["file"]), np.array(message["affine"]), segments, message["name"])
+
+
+def doubt_out(doubt: Doubt, folder: Path, name: str) -> Message:
+    return {"file": put_array(doubt.values, folder, name), "affine": doubt.affine.tolist(), "places": doubt.places}
+
+
+def doubt_in(message: Message, folder: Path) -> Doubt:
+    values = np.array(get_array(folder, message["file"]))  # a copy: the file goes when the job has ended
+    return Doubt(values, np.array(message["affine"]), tuple(tuple(p) for p in message["places"]))

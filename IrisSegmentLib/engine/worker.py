@@ -20,7 +20,7 @@ from typing import TextIO
 from ..context.preset import Preset
 from ..errors import IrisError
 from .engine import Engine
-from .messages import Message, from_line, put_array, segmentation_in, to_line, volume_in
+from .messages import Message, doubt_out, from_line, put_array, segmentation_in, to_line, volume_in
 from .networks import get_network
 from .progress import Cancelled, Progress
 
@@ -65,7 +65,10 @@ class Worker:
     def _serve_one(self, message: Message) -> None:
         job = int(message["job"])
         try:
-            verbs = {"encode": self._encode, "segment": self._segment, "get network": self._get_network}
+            verbs = {
+                "encode": self._encode, "segment": self._segment, "measure": self._measure, "look": self._look,
+                "tune": self._tune, "get network": self._get_network,
+            }  # fmt: skip
             answer = verbs[message["verb"]](message, self._progress[job])
             self._say({"job": job, "done": answer})
         except Cancelled:
@@ -82,20 +85,55 @@ class Worker:
         image = volume_in(message["image"], self._folder)
         segmentation = segmentation_in(message["segmentation"], self._folder)
         preset = self._engine.encode(image, segmentation, name=message["name"], progress=progress)
-        name = f"{message['job']}-preset.iris"
-        preset.save(self._folder / name)
-        return {"preset": name}
+        return {"preset": self._put_preset(self._engine.described(preset, image, segmentation), message)}
 
     def _segment(self, message: Message, progress: Progress) -> Message:
         image = volume_in(message["image"], self._folder)
         preset = Preset.load(self._folder / message["preset"])
         result = self._engine.segment(image, preset, progress=progress)
+        assert result.doubt is not None
         return {
             "labels": put_array(result.segmentation.layers[0], self._folder, f"{message['job']}-labels"),
+            "doubt": doubt_out(result.doubt, self._folder, f"{message['job']}-doubt"),
             "confidence": list(result.confidence),
             "volumes_ml": list(result.volumes_ml),
             "seconds": result.seconds,
         }
+
+    def _measure(self, message: Message, progress: Progress) -> Message:
+        image = volume_in(message["image"], self._folder)
+        segmentation = segmentation_in(message["segmentation"], self._folder)
+        preset = Preset.load(self._folder / message["preset"])
+        return {"dice": list(self._engine.measure(image, segmentation, preset, progress=progress))}
+
+    def _look(self, message: Message, progress: Progress) -> Message:
+        progress.report(0.0, "Looking at the scan")
+        vector = self._engine.scan_vector(volume_in(message["image"], self._folder))
+        return {"vector": vector.tolist(), "network": self._engine.network.hash}
+
+    def _tune(self, message: Message, progress: Progress) -> Message:
+        preset = Preset.load(self._folder / message["preset"])
+        scans = [
+            (volume_in(scan["image"], self._folder), segmentation_in(scan["segmentation"], self._folder))
+            for scan in message["scans"]
+        ]
+        job = message["job"]
+        tuned, outcome = self._engine.tune(
+            preset, scans, steps=message["steps"], progress=progress,
+            watch=lambda curve: self._say({"job": job, "curve": list(curve)}),
+        )  # fmt: skip
+        return {
+            "preset": self._put_preset(tuned, message),
+            "tuned": outcome.shift is not None,
+            "words": outcome.words,
+            "curve": list(outcome.curve),
+            "steps": outcome.steps,
+        }
+
+    def _put_preset(self, preset: Preset, message: Message) -> str:
+        name = f"{message['job']}-made.iris"
+        preset.save(self._folder / name)
+        return name
 
     def _get_network(self, message: Message, progress: Progress) -> Message:
         source, folder, sha256 = message["source"], Path(message["folder"]), message["sha256"]

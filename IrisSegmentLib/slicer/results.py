@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
+from functools import lru_cache
 
 import numpy as np
 import slicer
@@ -14,9 +15,8 @@ from .. import __version__
 from ..context.preset import Preset
 from ..engine import Result
 from ..imaging.volume import Segmentation
-
-TARGET_ROLE = "IrisSegment.target"
-TAG = "IrisSegment."  # what a segment's own tags of this module begin with
+from .doubts import keepDoubt
+from .tags import TAG, TARGET_ROLE, voxelTime
 
 
 def showResult(
@@ -33,6 +33,7 @@ def showResult(
     segmentation.RemoveAllSegments()
     for number, segment in enumerate(result.segmentation.segments):
         segmentID = _addSegment(node, result.segmentation, number)
+        usual = preset.volumes_ml()[number]
         added = segmentation.GetSegment(segmentID)
         if segment.terminology:
             added.SetTerminology(segment.terminology)
@@ -43,11 +44,28 @@ def showResult(
             "Version": __version__,
             "Time": time.strftime("%Y-%m-%dT%H:%M:%S"),
             "Confidence": f"{result.confidence[number]:.3f}",
+            "Volume": f"{result.volumes_ml[number]:.4f}",
+            "UsualVolume": "" if usual is None else f"{usual:.4f}",
         }.items():
             added.SetTag(TAG + key, value)
     segmentation.CollapseBinaryLabelmaps(False)
+    if result.doubt is not None:
+        keepDoubt(node, result.doubt)
     node.SetAttribute(TAG + "fingerprint", _fingerprint(node))
+    node.SetAttribute(TAG + "time", voxelTime(node))
     return node
+
+
+def isCorrected(node: slicer.vtkMRMLSegmentationNode) -> bool:
+    """Whether a person has changed a result since it was written; looks at its voxels only where they may have been."""
+    when = voxelTime(node)
+    return node.GetAttribute(TAG + "time") != when and _differs(node.GetID(), when)
+
+
+@lru_cache(256)
+def _differs(nodeID: str, when: str) -> bool:
+    node = slicer.mrmlScene.GetNodeByID(nodeID)
+    return node.GetAttribute(TAG + "fingerprint") != _fingerprint(node)
 
 
 def _ownResult(

@@ -10,9 +10,11 @@ from pathlib import Path
 import slicer
 
 from ..context.preset import Preset
+from ..context.privacy import scrubbed
 from ..engine import Result
-from ..engine.client import EngineClient, Job
+from ..engine.client import EngineClient, Job, Look
 from ..errors import IrisError
+from .learning import Case, Learned, Learning
 from .nodes import affineOfNode, segmentationFromNode, volumeFromNode
 from .process import QtTransport
 from .results import showResult
@@ -113,7 +115,7 @@ class Session:
 
         def done(added: Preset) -> None:
             if (added.network, added.preprocessing) == (preset.network, preset.preprocessing):
-                onDone(preset.with_reference(added))
+                onDone(preset.after(preset.with_reference(added), "Reference added"))
                 return
             onError(
                 f"The preset '{preset.name}' was made by another network than the one in use; "
@@ -141,6 +143,43 @@ class Session:
                 onTarget(node.GetID(), "failed", 0.0, str(error))
         if not self._jobs:
             onFinished()
+
+    def learn(
+        self,
+        preset: Preset,
+        case: Case,
+        cases: Sequence[Case] | None,
+        onProgress: OnProgress,
+        onCurve: Callable[[Sequence[float]], None],
+        onDone: Callable[[Learned], None],
+        onError: OnError,
+    ) -> None:
+        """Learn from a corrected case, in the background: as one more reference, or by tuning to ``cases``; then
+        ``onCurve`` gets the Dice of the cases held back as it grows.
+
+        :raises IrisError: at once, for a case that cannot be learned from.
+        """
+        learning = Learning(self._client, preset, case, onProgress, onDone, onError)
+        if cases is None:
+            learning.addReference()
+        else:
+            learning.tune(cases, onCurve)
+
+    def look(
+        self,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        onProgress: OnProgress,
+        onDone: Callable[[Look], None],
+        onError: OnError,
+    ) -> Job:
+        """What a volume looks like to the network, in the background.
+
+        :raises IrisError: at once, when the node holds no image.
+        """
+        return self._client.look(
+            volumeFromNode(volumeNode), on_progress=onProgress, on_done=onDone, on_error=onError,
+            on_cancelled=lambda: onError(""),
+        )  # fmt: skip
 
     def cancel(self) -> None:
         """Stop what runs and what waits; within a second."""
@@ -196,7 +235,7 @@ def _inPresetOrder(
     preset: Preset, segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: Sequence[str]
 ) -> list[str]:
     segmentation = segmentationNode.GetSegmentation()
-    byName = {segmentation.GetSegment(segmentID).GetName(): segmentID for segmentID in segmentIDs}
+    byName = {scrubbed(segmentation.GetSegment(segmentID).GetName()): segmentID for segmentID in segmentIDs}
     wanted = [segment.name for segment in preset.segments]
     if len(segmentIDs) != len(wanted) or set(byName) != set(wanted):
         raise IrisError(

@@ -34,6 +34,11 @@ def presetFolder() -> Path:
     return folder
 
 
+def hasPresets() -> bool:
+    """Whether presets are kept, or were deleted and may be wanted back."""
+    return (personalFolder() / "Presets").is_dir() and any((personalFolder() / "Presets").iterdir())
+
+
 def network() -> Path | None:
     """The file of the chosen network, or None for the bundled one."""
     path = str(qt.QSettings().value(GROUP + "network", "") or "")

@@ -18,6 +18,7 @@ LOGICS = {
     "Transforms": "vtkSlicerTransformLogic",
     "Segmentations": "vtkSlicerSegmentationsModuleLogic",
     "Tables": "vtkSlicerTablesLogic",
+    "Plots": "vtkSlicerPlotsLogic",
 }
 
 

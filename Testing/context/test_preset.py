@@ -4,13 +4,16 @@ import os
 import struct
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from IrisSegmentLib.context import appearance
+from IrisSegmentLib.context.appearance import Appearance
 from IrisSegmentLib.context.arrangement import Place
 from IrisSegmentLib.context.cache import EmbeddingCache, content_hash
 from IrisSegmentLib.context.ensemble import joined
-from IrisSegmentLib.context.library import PresetLibrary, safe_stem
+from IrisSegmentLib.context.library import PresetLibrary, ranked, safe_stem
 from IrisSegmentLib.context.preset import Preset, Reference, Tuning, alone, tensors_of
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume
@@ -57,6 +60,7 @@ def test_a_file_from_before_there_were_places_is_read(tmp_path):
     levels = {level: reference.levels[level] for level in ("coarse", "fine")}
     old = replace(old, references=(replace(reference, levels=levels, places=()),))
     words = old.words()
+    words["schema"] = 1
     for of_reference in words["references"]:
         del of_reference["places"]
     back = Preset.from_words(words, tensors_of("0", old.references[0]))
@@ -112,9 +116,14 @@ def change(data: bytes, edit) -> bytes:
 
 def test_what_it_was_tuned_on_is_kept_and_files_from_before_tuning_are_read():
     tuned = replace(preset(), tuning=Tuning(5, 40, 0.71, 0.74))
-    data = tuned.to_bytes()
+    data, bare = tuned.to_bytes(), [{"enabled": True, "extent": [40.0, 50.0, 60.0]}]
     assert Preset.from_bytes(data, "t").tuning == tuned.tuning
-    assert Preset.from_bytes(change(data, lambda words: words.pop("tuning")), "old").tuning is None
+
+    def old(words):
+        words.pop("tuning")
+        words.update(schema=1, references=bare)
+
+    assert Preset.from_bytes(change(data, old), "old").tuning is None
     with pytest.raises(IrisError, match="damaged"):
         Preset.from_bytes(change(data, lambda words: words.update(tuning={"steps": "many"})), "bad")
 
@@ -130,7 +139,9 @@ def test_damaged_and_foreign_files_are_refused_in_one_sentence(tmp_path):
         "no segments": change(good, lambda words: words.update(segments=[])),
         "too many segments": change(good, lambda words: words["segments"].append(words["segments"][0])),
         "wrong color": change(good, lambda words: words["segments"][0].update(color="red")),
-        "missing reference": change(good, lambda words: words["references"].append({"enabled": True})),
+        "missing reference": change(good, lambda words: words["references"].append(words["references"][0])),
+        "short history": change(good, lambda words: words["history"].append({"what": "x", "when": ""})),
+        "same as nothing": change(good, lambda words: words.update(same={"a": "b"})),
         "list": change(good, lambda words: words.update(name=["a"])),
     }
     for name, data in bad.items():
@@ -168,12 +179,88 @@ def test_a_preset_that_cannot_be_written_leaves_the_old_one(tmp_path):
 
 def test_the_library_never_loses_a_preset_to_one_of_the_same_name(tmp_path):
     library = PresetLibrary(tmp_path / "presets")
-    first, second = library.save(preset("Liver")), library.save(preset("Liver"))
+    first, second = library.save(preset("Liver")), library.save(replace(preset("Liver"), created="another day"))
     assert [p.name for p in library.paths()] == ["Liver.iris", "Liver 2.iris"] and first != second
     library.delete(second)
     assert library.paths() == [first]
-    with pytest.raises(IrisError, match="not a preset of this library"):
-        library.delete(tmp_path / "elsewhere.iris")
+    for refused in (library.delete, library.duplicate, lambda path: library.rename(path, "x")):
+        with pytest.raises(IrisError, match="not a preset of this library"):
+            refused(tmp_path / "elsewhere.iris")
+
+
+def test_the_library_renames_copies_finds_and_gives_back(tmp_path):
+    library = PresetLibrary(tmp_path / "presets")
+    path = library.save(preset("Liver"))
+    grown = preset("Liver").after(preset("Liver").with_reference(preset(seed=4)), "Reference added")
+    assert library.save(replace(grown, created=library.presets()[0].preset.created)) == path, "its own earlier state"
+    library.annotate(path, "Kept in mind")
+    library.save(replace(library.at(path).preset, notes=""))
+    assert library.at(path).preset.notes == "Kept in mind", "what is written there is not lost by keeping again"
+    library.annotate(path, "")
+    copy = library.duplicate(path)
+    assert [k.preset.name for k in library.presets()] == ["Liver", "Liver 2"]
+    renamed = library.rename(copy, "Spleen: late/phase")
+    assert renamed.name == "Spleen_ late_phase.iris" and not copy.exists()
+    library.annotate(renamed, "Portal venous phase only")
+    assert [k.path for k in library.presets("VENOUS spleen")] == [renamed] and library.presets("spleen arterial") == []
+    assert [k.path for k in library.presets("anterior")] == [path, renamed]
+    with pytest.raises(IrisError, match="needs a name"):
+        library.rename(path, "  ")
+    (library.folder / "broken.iris").write_bytes(b"no preset")
+    assert len(library.presets()) == 2, "a damaged file hides nothing else"
+    library.delete(renamed)
+    library.delete(path)
+    assert library.undo() == path and library.undo() == renamed and not library.can_undo
+    with pytest.raises(IrisError, match="No deleted preset"):
+        library.undo()
+    library.give(path, tmp_path / "sent.iris")
+    library.delete(path)
+    library.save(replace(preset("Liver"), created="another day"))
+    assert library.take(tmp_path / "sent.iris").stem == "Liver 2" and library.undo().stem == "Liver 3"
+
+
+def test_no_preset_is_lost_whatever_a_person_does(tmp_path):
+    """500 random steps: every preset that was saved is there, or among the last 20 deleted."""
+    library, random = PresetLibrary(tmp_path), np.random.default_rng(0)
+    there, deleted, made = [], [], 0
+    names = ("Liver", "liver", "Liver 2", "a/b", "a_b", "Leber (spät)")
+    for _ in range(500):
+        step, name = random.integers(5), names[random.integers(len(names))]
+        paths = library.paths()
+        path = paths[random.integers(len(paths))] if paths else None
+        if step == 0 or path is None:
+            made += 1
+            library.save(replace(preset(name), created=f"{made}"))
+            there.append(f"{made}")
+        elif step == 1:
+            library.rename(path, name)
+        elif step == 2:
+            there.append(library.at(path).preset.created)
+            library.duplicate(path)
+        elif step == 3:
+            deleted = [*deleted, library.at(path).preset.created][-20:]
+            there.remove(library.at(path).preset.created)
+            library.delete(path)
+        elif library.can_undo:
+            library.undo()
+            there.append(deleted.pop())
+        assert sorted(k.preset.created for k in library.presets()) == sorted(there)
+        assert library.can_undo == bool(deleted)
+
+
+def test_presets_are_ranked_by_what_their_references_look_like(tmp_path):
+    library = PresetLibrary(tmp_path)
+    query = np.eye(6, dtype=np.float16)[0]
+    axes = np.eye(6)
+    looks = {"far": [axes[1]], "near": [axes[2], 0.9 * axes[0]], "middle": [0.5 * axes[0]], "old": []}
+    for name, vectors in looks.items():
+        plain = preset(name)
+        references = [replace(plain.references[0], vector=v.astype(np.float16)) for v in vectors]
+        library.save(replace(plain, references=tuple(references or plain.references)))
+    library.save(replace(seen(), name="foreign", network="other"))
+    found = ranked(library.presets(), query, "abc")
+    assert [kept.preset.name for kept, _ in found][:3] == ["near", "middle", "far"]
+    assert found[0][1] == pytest.approx(0.9, abs=1e-2) and [similarity for _, similarity in found][3:] == [None, None]
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "..", "", "con:", "x" * 300])
@@ -207,3 +294,63 @@ def test_the_cache_forgets_the_oldest():
     for n in range(200):
         cache.put(str(n), reference)
     assert cache.get("0") is None and cache.get("199") is reference
+
+
+def test_files_of_the_first_format_are_read():
+    """Made by the code of that time; whoever kept a preset can go on using it."""
+    old = Preset.load(os.path.join(os.path.dirname(__file__), "version_1.iris"))
+    assert old.name == "Made by version 1" and len(old.references) == 2 and old.tuning == Tuning(5, 40, 0.71, 0.74)
+    assert old.history == () and old.volumes_ml() == (None, None) and old.appearances() == []
+    same = preset().with_reference(preset(seed=5))
+    assert torch.equal(old.embeddings("fine").tokens[0], same.embeddings("fine").tokens[0])
+    assert Preset.from_bytes(old.to_bytes(), "again").words() == old.words()
+
+
+def seen(seed=0):
+    """A preset whose reference is described."""
+    plain = preset(seed=seed)
+    look = Appearance("MR or PET", (1.0, 1.0, 1.2), (35.0, 51.0, 42.0), (0.0, 10.0, 20.0, 30.0, 90.0))
+    known = {"appearance": look, "volumes_ml": (1.5, 2.5 + seed), "vector": np.ones(6, np.float16)}
+    reference = replace(plain.references[0], **known, class_vectors=np.eye(2, 6, dtype=np.float16))
+    return replace(plain, references=(reference,))
+
+
+def test_a_preset_remembers_its_earlier_states_and_goes_back():
+    one = seen()
+    two = one.after(one.with_reference(seen(seed=2)), "Reference added")
+    tuned = two.after(replace(two, tuning=Tuning(2, 10, 0.5, 0.6)), "Tuned")
+    back = Preset.from_bytes(tuned.to_bytes(), "h")
+    assert [v.what for v in back.history] == ["Reference added", "Tuned"] and back.volumes_ml() == (1.5, 3.5)
+    assert back.appearances() == [one.references[0].appearance] * 2
+    assert np.array_equal(back.references[1].vector, np.ones(6, np.float16))
+    assert np.array_equal(back.references[0].class_vectors, np.eye(2, 6))
+    before_tuning, first = back.gone_back(), back.gone_back(0)
+    assert before_tuning.tuning is None and len(before_tuning.references) == 2 and len(before_tuning.history) == 1
+    assert len(first.references) == 1 and first.history == ()
+    for level in ("coarse", "fine"):
+        ours, theirs = first.embeddings(level), one.embeddings(level)
+        assert all(torch.equal(a, b) for a, b in zip(ours.tokens, theirs.tokens, strict=True))
+        assert torch.equal(ours.keys, theirs.keys) and torch.equal(ours.values, theirs.values)
+    with pytest.raises(IndexError):
+        first.gone_back()
+    assert len(tuned.to_bytes()) < 1.3 * len(replace(tuned, history=()).to_bytes()) + 2000, "numbers are kept once"
+
+
+def test_what_differs_is_said_in_words():
+    near = Appearance("CT", (1.0, 1.0, 1.0), (300.0, 300.0, 300.0), (-1000.0, -900.0, -100.0, 40.0, 300.0))
+    assert near.differences(near) == [] and appearance.differences([], near) == []
+    mr = replace(near, modality="MR or PET")
+    assert "CT, the references are MR" in mr.differences(near)[0] and appearance.differences([mr, near], near) == []
+    coarse = replace(near, spacing=(1.0, 1.0, 5.0))
+    assert "5.0 times coarser" in near.differences(coarse)[0] and "5.0 times finer" in coarse.differences(near)[0]
+    assert "from head to foot" in near.differences(replace(near, size=(300.0, 300.0, 60.0)))[0]
+    assert "another part" in near.differences(replace(near, intensities=(0.0, 1500.0, 2000.0, 2500.0, 3000.0)))[0]
+
+
+def test_the_appearance_does_not_hang_on_how_a_scan_is_stored(hippocampi):
+    image = hippocampi[0][0]
+    turn = np.array([[0, 0, -1.0, image.shape[0] - 1], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+    turned = Volume(np.ascontiguousarray(image.array.transpose(1, 2, 0)[:, :, ::-1]), image.affine @ turn, "turned")
+    ours, theirs = Appearance.of(image), Appearance.of(turned)
+    assert ours.modality == "MR or PET" and ours.size == pytest.approx(theirs.size)
+    assert ours.intensities == theirs.intensities and ours.spacing == pytest.approx(theirs.spacing)

@@ -154,3 +154,20 @@ def test_a_network_is_fetched_by_a_worker_and_used_by_another(bench, public_chec
         server.pause = 0.0
         bench.wait(bench.ask("get_network", server.address, tmp_path / "slow"))
         assert bench.answer.source_sha256 == found.source_sha256 and server.asked[-1].startswith("bytes=")
+
+
+def test_doubt_looks_and_tuning_come_through_the_worker(bench, preset, hippocampi, tiny_network):
+    image = hippocampi[1][0]
+    bench.wait(bench.ask("encode", *hippocampi[0], name="h"))
+    made = bench.answer
+    assert made.references[0].volumes_ml == hippocampi[0][1].volumes_ml() and len(made.appearances()) == 1
+    bench.wait(bench.ask("segment", image, preset))
+    engine = Engine(tiny_network, "cpu")
+    ours, theirs = bench.answer.doubt, engine.segment(image, preset).doubt
+    assert np.array_equal(ours.values, theirs.values) and ours.places == theirs.places
+    bench.wait(bench.ask("look", image))
+    assert np.array_equal(bench.answer.vector, engine.scan_vector(image)) and bench.answer.network == made.network
+    bench.wait(bench.ask("tune", made, hippocampi[1:3], steps=10))
+    assert len(bench.answer.curve) == 2 and bench.answer.preset.segments == made.segments
+    bench.wait(bench.ask("tune", made, hippocampi[1:2]))
+    assert "at least two segmented scans" in bench.errors[0]

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import qt
 from slicer.i18n import tr as _
 
+ROW = 22  # pixels, the height of a row of one line
 Obstacle = tuple[bool, str]  # whether it is in the way, and what a person can do about it
 
 

@@ -14,15 +14,14 @@ from .. import settings
 from .common import Obstacle, Teller, enable, fileToOpen, fileToSave, isTicked, running, setTicked, signalsBlocked
 
 if TYPE_CHECKING:
-    from ...context.preset import Preset, Reference
+    from ...context.preset import Preset
+    from ..shelf import PresetShelf
 
 PRESET_FILES = _("Iris presets (*.iris)")
 
 
-class PresetStore(Protocol):
-    """Who holds the presets of this run, and lets them grow."""
-
-    presets: Sequence[Preset]
+class Grower(Protocol):
+    """Who lets presets grow, and reads and writes their files."""
 
     @property
     def busy(self) -> bool: ...
@@ -36,10 +35,6 @@ class PresetStore(Protocol):
         onDone: Callable[[Preset], None],
         onError: Callable[[str], None],
     ) -> object: ...
-    def switchReference(self, preset: Preset, number: int, enabled: bool) -> None: ...
-    def volumeNameOf(self, reference: Reference) -> str: ...
-    def rowOf(self, preset: Preset) -> int | None: ...
-    def removePreset(self, preset: Preset) -> None: ...
     def loadPreset(self, path: str | Path) -> Preset: ...
     def savePreset(self, preset: Preset, path: str | Path) -> None: ...
 
@@ -62,34 +57,46 @@ class PresetsPanel:
     """
 
     def __init__(
-        self, ui: Any, store: PresetStore, teller: Teller, marked: Marked, onChanged: Callable[[], None]
+        self,
+        ui: Any,
+        grower: Grower,
+        shelf: PresetShelf,
+        teller: Teller,
+        marked: Marked,
+        onChanged: Callable[[], None],
     ) -> None:
-        self.ui, self._store, self._teller, self._marked = ui, store, teller, marked
+        self.ui, self._grower, self._shelf, self._teller, self._marked = ui, grower, shelf, teller, marked
         self._onChanged = onChanged
         ui.loadPresetButton.connect("clicked(bool)", self._askAndLoad)
         ui.savePresetButton.connect("clicked(bool)", self._askAndSave)
         ui.removePresetButton.connect("clicked(bool)", self.remove)
         ui.addReferenceButton.connect("clicked(bool)", self.addReference)
+        ui.goBackButton.connect("clicked(bool)", self.goBack)
         ui.presetsList.connect("currentRowChanged(int)", self._onSelected)
         ui.referencesList.connect("itemChanged(QListWidgetItem*)", self._onReferenceTicked)
 
     def current(self) -> Preset | None:
         """The selected preset."""
         row = self.ui.presetsList.currentRow
-        return self._store.presets[row] if 0 <= row < len(self._store.presets) else None
+        return self._shelf.presets[row] if 0 <= row < len(self._shelf.presets) else None
+
+    def all(self) -> list[Preset]:
+        return list(self._shelf.presets)
 
     def show(self, select: Preset | None = None) -> None:
         """Show all, with one of them selected: the last unless told."""
         items = self.ui.presetsList
         with signalsBlocked(items):
             items.clear()
-            for preset in self._store.presets:
-                items.addItem(preset.name)
-            items.setCurrentRow(len(self._store.presets) - 1 if select is None else self._store.rowOf(select))
+            for preset in self._shelf.presets:
+                item = qt.QListWidgetItem(preset.name)
+                item.setToolTip(_history(preset))
+                items.addItem(item)
+            items.setCurrentRow(len(self._shelf.presets) - 1 if select is None else self._shelf.rowOf(select))
         self._onSelected()
 
     def updateButtons(self) -> None:
-        busy, preset = self._store.busy, self.current()
+        busy, preset = self._grower.busy, self.current()
         add = [
             (preset is None, _("Encode a first reference or load a preset.")),
             running(busy),
@@ -97,6 +104,12 @@ class PresetsPanel:
         ]
         tip = _("Learn from the reference volume above too: the selected preset then knows one more patient.")
         enable(self.ui.addReferenceButton, add, tip)
+        back = [
+            (preset is None or not preset.history, _("There is no earlier state of this preset.")),
+            running(busy),
+        ]
+        change = preset.history[-1].what if preset and preset.history else ""
+        enable(self.ui.goBackButton, back, _("Undo the latest change of this preset: {change}.").format(change=change))
         self.ui.referencesList.enabled = not busy
         none = [(preset is None, _("There is no preset yet."))]
         enable(self.ui.savePresetButton, none, _("Save the selected preset to a file; it holds no image."))
@@ -106,25 +119,30 @@ class PresetsPanel:
         marked = self._marked
         tell = self._teller.begin()
         with self._teller.errorsInWords():
-            self._store.addReference(
+            self._grower.addReference(
                 self.current(), marked.volume, marked.segmentation, marked.tickedSegments(),
                 tell, self._onReferenceAdded, self._teller.fail,
             )  # fmt: skip
 
     def load(self, path: str | Path) -> None:
         with self._teller.errorsInWords():
-            preset = self._store.loadPreset(path)
+            preset = self._grower.loadPreset(path)
             self.show()
             self._teller.end(_("The preset '{name}' is loaded.").format(name=preset.name))
 
     def save(self, path: str | Path) -> None:
         with self._teller.errorsInWords():
-            self._store.savePreset(self.current(), path)
+            self._grower.savePreset(self.current(), path)
             self._teller.end(_("The preset is saved as {path}.").format(path=path))
 
     def remove(self) -> None:
-        self._store.removePreset(self.current())
+        self._shelf.remove(self.current())
         self.show()
+
+    def goBack(self) -> None:
+        change = self.current().history[-1].what
+        self.show(select=self._shelf.goBack(self.current()))
+        self._teller.end(_("The preset is as it was before: {change}.").format(change=change))
 
     def _askAndLoad(self) -> None:
         path = fileToOpen(_("Load preset"), str(settings.presetFolder()), PRESET_FILES)
@@ -159,12 +177,19 @@ class PresetsPanel:
         with signalsBlocked(items):
             items.clear()
             for number, reference in enumerate(preset.references if preset else ()):
-                volume = self._store.volumeNameOf(reference)
+                volume = self._shelf.volumeNameOf(reference)
                 words = _("Reference {number}: {volume}") if volume else _("Reference {number}")
                 item = qt.QListWidgetItem(words.format(number=number + 1, volume=volume))
                 setTicked(item, reference.enabled)
                 items.addItem(item)
 
     def _onReferenceTicked(self, item: qt.QListWidgetItem) -> None:
-        self._store.switchReference(self.current(), self.ui.referencesList.row(item), isTicked(item))
+        self._shelf.switchReference(self.current(), self.ui.referencesList.row(item), isTicked(item))
         self._onChanged()
+
+
+def _history(preset: Preset) -> str:
+    """What a preset went through, a line each."""
+    lines = [_("Made {day}").format(day=preset.created[:10])]
+    lines += [f"{version.what} {version.when[:10]} {version.when[11:16]} UTC" for version in preset.history]
+    return "\n".join(lines)

@@ -94,6 +94,12 @@ class TargetsPanel:
         self._ticks.clear()
         self._run = {}
 
+    def tickOnly(self, volumeNodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> None:
+        chosen = {volume.GetID() for volume in volumeNodes}
+        cells = [self.ui.targetsTable.item(row, self.VOLUME) for row in range(self.ui.targetsTable.rowCount)]
+        for cell in cells:
+            setTicked(cell, cell.data(qt.Qt.UserRole) in chosen)
+
     def ticked(self) -> list[slicer.vtkMRMLScalarVolumeNode]:
         cells = [self.ui.targetsTable.item(row, self.VOLUME) for row in range(self.ui.targetsTable.rowCount)]
         nodes = [slicer.mrmlScene.GetNodeByID(cell.data(qt.Qt.UserRole)) for cell in cells if isTicked(cell)]
