@@ -36,7 +36,7 @@ class Job:
     """One request. ``state`` is waiting, running, done, failed or cancelled; the callbacks say how it goes.
 
     :param on_progress: share done (0..1) and plain words; on_done: the answer; on_error: one sentence;
-        on_cancelled: it stopped and left nothing.
+        on_cancelled: it stopped and left nothing; on_note: a sentence that a person should read whatever comes of it.
     """
 
     what: str
@@ -46,6 +46,7 @@ class Job:
     on_done: Callable[[Any], None]
     on_error: Callable[[str], None]
     on_cancelled: Callable[[], None]
+    on_note: Callable[[str], None]
     number: int
     state: str = "waiting"
     error: str = ""
@@ -105,8 +106,14 @@ class EngineClient:
 
         return self._ask("encode", stage, lambda done, folder: Preset.load(folder / done["preset"]), callbacks)
 
-    def segment(self, image: Volume, preset: Preset, **callbacks: Any) -> Job:
-        """A target to a `Result`; callbacks as `Job` names them."""
+    def segment(
+        self, image: Volume, preset: Preset, *, strategy: str = "ensemble", source: Path | None = None, **callbacks: Any
+    ) -> Job:
+        """A target to a `Result`; callbacks as `Job` names them.
+
+        :param strategy: as for `Engine.choose`.
+        :param source: a pool or a memory bank that the preset's segments are found by, instead of by the preset itself.
+        """
 
         def stage(number: int, folder: Path) -> Message:
             preset.save(folder / f"{number}-preset.iris")
@@ -114,6 +121,8 @@ class EngineClient:
                 "verb": "segment",
                 "image": volume_out(image, folder, f"{number}-image"),
                 "preset": f"{number}-preset.iris",
+                "strategy": strategy,
+                "source": str(source) if source else "",
             }
 
         def answer(done: Message, folder: Path) -> Result:
@@ -157,6 +166,7 @@ class EngineClient:
             "on_done": lambda value: None,
             "on_error": lambda sentence: None,
             "on_cancelled": lambda: None,
+            "on_note": lambda sentence: None,
         }
         job = Job(what, stage, answer, **{**nothing, **callbacks}, number=self._numbers, _cancel=self._cancel)
         self._waiting.append(job)
@@ -227,6 +237,8 @@ class EngineClient:
             return
         if "progress" in message:
             job.on_progress(float(message["progress"]), str(message["text"]))
+        elif "note" in message:
+            job.on_note(str(message["note"]))
         elif "done" in message:
             folder = self._exchange_folder()
             self._move(lambda: job.answer(message["done"], folder), job, self._finish)

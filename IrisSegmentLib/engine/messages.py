@@ -1,8 +1,8 @@
 """What passes between a client and its worker: JSON lines, and arrays in files of a private folder.
 
 To the worker: ``{"job": n, "verb": "encode" (or "segment", "get network"), ...}``, ``{"verb": "cancel", "job": n}``.
-From it: ``{"job": n, "progress": 0..1, "text": words}``, then one of ``{"job": n, "done": answer}``,
-``{"job": n, "cancelled": true}`` and ``{"job": n, "error": sentence}``.
+From it: ``{"job": n, "progress": 0..1, "text": words}``, at times ``{"job": n, "note": sentence}``, then one of
+``{"job": n, "done": answer}``, ``{"job": n, "cancelled": true}`` and ``{"job": n, "error": sentence}``.
 """
 
 from __future__ import annotations
