@@ -9,7 +9,7 @@ import ctk  # noqa: F401  (the panel's .ui file needs its widgets registered)
 import qt
 import slicer
 import vtk
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
@@ -78,11 +78,15 @@ class IrisSegmentParameterNode:
     referenceVolume - The marked volume.
     referenceSegmentation - What is marked in it.
     presetName - What the learned task is called; empty for the segmentation's name.
+    region - Outside of it nothing is segmented.
+    destination - The segmentation to add results to; none for a new one each.
     """
 
     referenceVolume: vtkMRMLScalarVolumeNode
     referenceSegmentation: vtkMRMLSegmentationNode
     presetName: str = ""
+    region: vtkMRMLMarkupsROINode
+    destination: vtkMRMLSegmentationNode
 
 
 class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -124,6 +128,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from IrisSegmentLib.slicer.panels.presets import PresetsPanel
         from IrisSegmentLib.slicer.panels.progress import ProgressPanel
         from IrisSegmentLib.slicer.panels.reference import ReferencePanel
+        from IrisSegmentLib.slicer.panels.strategy import StrategyPanel
         from IrisSegmentLib.slicer.panels.targets import TargetsPanel
 
         ui, logic, changed, part = self.ui, self.logic, self._updateButtons, slicer.util.childWidgetVariables
@@ -132,13 +137,16 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             part(ui.referenceSection), logic, self.progress, lambda preset: self.presets.show(), changed
         )
         self.presets = PresetsPanel(part(ui.presetsSection), logic, self.progress, self.reference, changed)
+        self.strategy = StrategyPanel(part(ui.advancedSection), changed)
         self.targets = TargetsPanel(
-            part(ui.targetsSection), logic, self.progress, self.presets.current, lambda: self.reference.volume, changed
-        )
+            part(ui.targetsSection), logic, self.progress, self.presets.current, lambda: self.reference.volume,
+            self.strategy.wish, changed,
+        )  # fmt: skip
+        logic.onNote = self.progress.note
         self.network = NetworkPanel(part(ui.advancedSection), logic, self.progress, changed)
 
     def _updateButtons(self):
-        for section in (self.reference, self.presets, self.targets, self.progress, self.network):
+        for section in (self.reference, self.presets, self.targets, self.strategy, self.progress, self.network):
             section.updateButtons()
 
     # Life of the panel
@@ -213,6 +221,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         self.presets = []
         self._session, self._sessionSettings = None, None
         self._fetcher = None
+        self.onNote = lambda sentence: None  # told what a person should read, whatever comes of the work
         self._volumeNames = []  # pairs of a reference's embeddings and a volume's name: for this run only, never saved
 
     def getParameterNode(self):
@@ -271,9 +280,15 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
     def removePreset(self, preset):
         del self.presets[self.rowOf(preset)]
 
-    def segmentAll(self, preset, volumeNodes, onTarget, onFinished):
-        """Segment volumes in the background: ``onTarget(volumeID, state, fraction, words)`` as they fare."""
-        self._ready().segmentAll(preset, volumeNodes, onTarget, onFinished)
+    def segmentAll(self, preset, nodes, onTarget, onFinished, wish=None):
+        """Segment volumes, and sequences of volumes, in the background: ``onTarget(nodeID, state, fraction, words)`` as
+        they fare. The `wish` says how, and where the results go; by default beside each volume."""
+        self._ready().segmentAll(preset, nodes, onTarget, onFinished, wish)
+
+    def cancelTarget(self, nodeID):
+        """Stop one target; the others go on."""
+        if self._session is not None:
+            self._session.cancelTarget(nodeID)
 
     def cancel(self):
         if self._session is not None:
@@ -344,7 +359,8 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
             self.ensurePackages()
             from IrisSegmentLib.slicer.session import Session
 
-            self._session, self._sessionSettings = Session(*wanted), wanted
+            self._session = Session(*wanted, onNote=lambda sentence: self.onNote(sentence))
+            self._sessionSettings = wanted
         return self._session
 
 

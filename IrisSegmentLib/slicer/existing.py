@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import slicer
 
-from ..context.preset import Preset
-from ..engine import Result
 from ..errors import IrisError
 from .segments import isEmpty, isOurs, labelmapOf, sign
+
+if TYPE_CHECKING:
+    from ..context.preset import Preset
+    from ..engine import Result
 
 
 @dataclass(frozen=True)
@@ -170,9 +173,5 @@ class ExistingSegmentation:
 
 def _only(result: Result, numbers: list[int]) -> Result:
     """A result with only some of its segments."""
-    return Result(
-        result.segmentation.only(numbers),
-        tuple(result.confidence[n] for n in numbers),
-        tuple(result.volumes_ml[n] for n in numbers),
-        result.seconds,
-    )
+    confidence = tuple(result.confidence[number] for number in numbers)
+    return replace(result, segmentation=result.segmentation.only(numbers), confidence=confidence)

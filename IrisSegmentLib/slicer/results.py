@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import slicer
 
-from ..context.preset import Preset
-from ..engine import Result
 from .segments import TAG, addSegment, isOurs, isTagged, sign
+
+if TYPE_CHECKING:
+    from ..context.preset import Preset
+    from ..engine import Result
 
 TARGET_ROLE = "IrisSegment.target"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
@@ -11,9 +12,11 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from .. import __version__
-from ..context.preset import Preset
-from ..engine import Result
 from ..imaging.volume import Segmentation
+
+if TYPE_CHECKING:
+    from ..context.preset import Preset
+    from ..engine import Result
 
 TAG = "IrisSegment."  # what this module's own tags and attributes begin with
 FINGERPRINT = TAG + "Fingerprint"

@@ -18,6 +18,8 @@ LOGICS = {
     "Transforms": "vtkSlicerTransformLogic",
     "Segmentations": "vtkSlicerSegmentationsModuleLogic",
     "Tables": "vtkSlicerTablesLogic",
+    "Markups": "vtkSlicerMarkupsLogic",
+    "Sequences": "vtkSlicerSequencesLogic",
 }
 
 

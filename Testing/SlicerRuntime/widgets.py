@@ -82,6 +82,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         layout.addWidget(self._box)
         self._scene: Any = None
         self._types: list[str] = []
+        self._none = "None"
         self._options = {"noneEnabled": False, "addEnabled": True, "removeEnabled": True, "showChildNodeTypes": True}
         self._filling = False
         self._announced = ""
@@ -121,7 +122,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._filling = True
         self._box.clear()
         if self._options["noneEnabled"]:
-            self._box.addItem("None", "")
+            self._box.addItem(self._none, "")
         for node in self._nodes():
             self._box.addItem(node.GetName(), node.GetID())
         self._box.setCurrentIndex(max(self._box.findData(current) if current else 0, 0 if self._box.count else -1))
@@ -146,6 +147,11 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
         return Property(bool, lambda self: self._options[name], setter)
 
+    def _setNone(self, words: str) -> None:
+        self._none = words
+        self._fill()
+
+    noneDisplay = Property(str, lambda self: self._none, _setNone)
     nodeTypes = Property("QStringList", lambda self: self._types, _setTypes)
     noneEnabled = _option("noneEnabled")
     addEnabled = _option("addEnabled")

@@ -38,6 +38,7 @@ class ProgressPanel:
 
     def __init__(self, ui: Any, work: Work, onChanged: Callable[[], None]) -> None:
         self.ui, self._work, self._onChanged = ui, work, onChanged
+        self._note = ""
         ui.cancelButton.connect("clicked(bool)", self.cancel)
 
     def begin(self) -> Callable[[float, str], None]:
@@ -47,9 +48,14 @@ class ProgressPanel:
         clock = TimeLeft()
         return lambda fraction, words: self._tell(fraction, words, clock)
 
+    def note(self, sentence: str) -> None:
+        """What a person should read as well when the work that runs has ended."""
+        self._note = sentence
+
     def end(self, words: str) -> None:
         """Tell how it ended."""
-        self.ui.statusLabel.text = words
+        self.ui.statusLabel.text = f"{words} {self._note}".strip()
+        self._note = ""
         if self._work.busy:  # one thing ended while another goes on: the bar is its from now on
             self.ui.progressBar.value = 0
         self._onChanged()
