@@ -2,7 +2,6 @@
 
 import importlib.util
 import sys
-import time
 from pathlib import Path
 
 import ctk  # noqa: F401  (the panel's .ui file needs its widgets registered)
@@ -41,6 +40,7 @@ class IrisSegment(ScriptedLoadableModule):
         if importlib.util.find_spec("IrisSegmentLib") is None:
             sys.path.append(str(Path(__file__).resolve().parents[1]))
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", registerContextMenu)
 
 
 def resourcesFolder() -> Path:
@@ -68,6 +68,13 @@ def registerSampleData():
             nodeNames=[name, f"{name} manual"],
             loadFileTypes=["VolumeFile", "SegmentationFile"],
         )
+
+
+def registerContextMenu():
+    """Offer references and presets where a person right-clicks in the subject hierarchy."""
+    plugin = slicer.qSlicerSubjectHierarchyScriptedPlugin(None)
+    folder = Path(importlib.util.find_spec("IrisSegmentLib").origin).parent
+    plugin.setPythonSource((folder / "slicer" / "IrisSegmentSubjectHierarchyPlugin.py").as_posix())
 
 
 @parameterNodeWrapper
@@ -149,6 +156,14 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for section in (self.reference, self.presets, self.targets, self.strategy, self.progress, self.network):
             section.updateButtons()
 
+    def segmentWith(self, choice, nodes):
+        """Segment volumes or sequences, and no others, with a preset that was chosen elsewhere in Slicer."""
+        with self.progress.errorsInWords():
+            preset = choice.preset(self.logic)
+            self.presets.show(select=preset)
+            self.targets.tickOnly(nodes)
+            self.targets.segmentAll()
+
     # Life of the panel
 
     def enter(self):
@@ -212,8 +227,12 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
     Example::
 
         logic = IrisSegmentLogic()
-        logic.encode(volumeNode, segmentationNode, segmentIDs, "hippocampus", onProgress, onDone, onError)
-        logic.segmentAll(logic.presets[0], volumeNodes, onTarget, onFinished)
+        preset = logic.learn(volumeNode, segmentationNode, "hippocampus")   # or logic.loadPreset("hippocampus.iris")
+        segmentationNodes = logic.process(preset, [otherVolumeNode, anotherVolumeNode])
+        logic.savePreset(preset, "hippocampus.iris")
+        logic.close()
+
+    `learn` and `process` wait, while Slicer stays alive; `encode` and `segmentAll` return at once and call back.
     """
 
     def __init__(self):
@@ -230,6 +249,25 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
     @property
     def busy(self):
         return self._session is not None and self._session.busy
+
+    def learn(self, volumeNode, segmentationNode, name, segmentIDs=None):
+        """Learn a preset from a marked volume, of all segments unless told, and wait for it.
+
+        :raises IrisError: for a reference that cannot be learned from, or when packages are declined.
+        """
+        from IrisSegmentLib.slicer import scripted
+
+        ids = segmentIDs or list(segmentationNode.GetSegmentation().GetSegmentIDs())
+        return scripted.learn(self, volumeNode, segmentationNode, ids, name)
+
+    def process(self, preset, nodes, wish=None):
+        """Segment volumes and sequences, and wait for it; returns a result node for each, in their order.
+
+        :raises IrisError: when one of them failed; what the others gave is in the scene.
+        """
+        from IrisSegmentLib.slicer import scripted
+
+        return scripted.process(self, preset, nodes, wish)
 
     def encode(self, volumeNode, segmentationNode, segmentIDs, name, onProgress, onDone, onError):
         """Learn a preset in the background; it joins `presets` before ``onDone(preset)``.
@@ -380,27 +418,10 @@ class IrisSegmentTest(ScriptedLoadableModuleTest):
         label = str(cases[0]).replace("_image", "_label")
         segmentation = slicer.util.loadSegmentation(label)
         logic = IrisSegmentLogic()
-        outcome = {}
         try:
-            logic.encode(
-                volumes[0], segmentation, list(segmentation.GetSegmentation().GetSegmentIDs()), "test",
-                lambda *_: None, lambda preset: outcome.update(preset=preset),
-                lambda words: outcome.update(error=words),
-            )  # fmt: skip
-            self._waitFor(lambda: outcome)
-            self.assertIn("preset", outcome, outcome.get("error"))
-            logic.segmentAll(
-                outcome["preset"], volumes[1:], lambda volumeID, state, *_: outcome.update({volumeID: state}),
-                lambda: outcome.update(finished=True),
-            )  # fmt: skip
-            self._waitFor(lambda: "finished" in outcome)
-            self.assertEqual(outcome[volumes[1].GetID()], "done")
+            preset = logic.learn(volumes[0], segmentation, "test")
+            (result,) = logic.process(preset, volumes[1:])
+            self.assertEqual(result.GetSegmentation().GetNumberOfSegments(), 2)
         finally:
             logic.close()
         self.delayDisplay("Test passed")
-
-    def _waitFor(self, happened, seconds=120):
-        until = time.monotonic() + seconds
-        while not happened() and time.monotonic() < until:
-            slicer.app.processEvents()
-            time.sleep(0.005)

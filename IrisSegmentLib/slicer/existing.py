@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ class Before:
 
 class ExistingSegmentation:
     """
+    :param beforeWriting: called before anything in it is changed, for those who keep an undo of their own.
+
     Example::
 
         existing = ExistingSegmentation(segmentationNode)
@@ -42,8 +45,10 @@ class ExistingSegmentation:
         existing.undo()
     """
 
-    def __init__(self, node: slicer.vtkMRMLSegmentationNode) -> None:
-        self.node = node
+    def __init__(
+        self, node: slicer.vtkMRMLSegmentationNode, beforeWriting: Callable[[], None] = lambda: None
+    ) -> None:
+        self.node, self._beforeWriting = node, beforeWriting
         self._before: dict[str, Before | None] = {}  # by segment ID, of the latest addition; None for a new segment
 
     def check(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
@@ -81,6 +86,7 @@ class ExistingSegmentation:
             )
         surface = self.node.GetSegmentation().ContainsRepresentation("Closed surface")
         self._prepareGrid(volumeNode)
+        self._beforeWriting()
         self._before = {}
         written = []
         for number, place in enumerate(places):

@@ -31,6 +31,15 @@ class qMRMLWidget(QtWidgets.QWidget):
         return self._scene
 
 
+class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
+    """The panel of a module in Python."""
+
+    python: Any = None
+
+    def self(self) -> Any:
+        return self.python
+
+
 class ctkCollapsibleButton(QtWidgets.QWidget):
     """A titled section that folds."""
 
@@ -160,7 +169,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     currentNodeID = Property(str, lambda self: self._box.currentData or "", setCurrentNodeID)
 
 
-CLASSES = (qMRMLWidget, ctkCollapsibleButton, qMRMLNodeComboBox)
+CLASSES = (qMRMLWidget, qSlicerScriptedLoadableModuleWidget, ctkCollapsibleButton, qMRMLNodeComboBox)
 # Named by Slicer's own Python layer when it is imported, used by no panel here.
 NAMED_ONLY = {
     "ctk": (

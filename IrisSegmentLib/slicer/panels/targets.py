@@ -116,6 +116,12 @@ class TargetsPanel:
         nodes = [slicer.mrmlScene.GetNodeByID(cell.data(qt.Qt.UserRole)) for cell in cells]
         return [node for node in nodes if node is not None]
 
+    def tickOnly(self, nodes: Sequence[slicer.vtkMRMLNode]) -> None:
+        """Tick these and no others, and show them."""
+        self.ui.targetFilterEdit.text = ""
+        self.show()
+        self._tick(lambda target: target.node in nodes)
+
     def updateButtons(self) -> None:
         if self._presetName() != self._shownFor:  # another preset has results on other volumes
             self.show()
@@ -164,6 +170,9 @@ class TargetsPanel:
         return replace(self._how(), region=region, destination=self._added if destination is not None else None)
 
     def _onFinished(self, run: dict[str, Fate]) -> None:
+        if all(state == "cancelled" for state, words in run.values()):
+            self._teller.fail("")
+            return
         done = sum(state == "done" for state, words in run.values())
         failures = [words for state, words in run.values() if state == "failed"]
         sentence = _("{done} of {count} volumes segmented.").format(done=done, count=len(run))
