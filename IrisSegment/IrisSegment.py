@@ -131,6 +131,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.network.show()
 
     def _setUpSections(self):
+        from IrisSegmentLib.slicer.panels.diagnostics import DiagnosticsPanel
         from IrisSegmentLib.slicer.panels.network import NetworkPanel
         from IrisSegmentLib.slicer.panels.presets import PresetsPanel
         from IrisSegmentLib.slicer.panels.progress import ProgressPanel
@@ -149,6 +150,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             part(ui.targetsSection), logic, self.progress, self.presets.current, lambda: self.reference.volume,
             self.strategy.wish, changed,
         )  # fmt: skip
+        self.diagnostics = DiagnosticsPanel(part(ui.advancedSection), self.progress)
         logic.onNote = self.progress.note
         self.network = NetworkPanel(part(ui.advancedSection), logic, self.progress, changed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -39,6 +40,7 @@ class ProgressPanel:
     def __init__(self, ui: Any, work: Work, onChanged: Callable[[], None]) -> None:
         self.ui, self._work, self._onChanged = ui, work, onChanged
         self._note = ""
+        self.failures: deque[str] = deque(maxlen=20)  # sentences, the latest last
         ui.cancelButton.connect("clicked(bool)", self.cancel)
 
     def begin(self) -> Callable[[float, str], None]:
@@ -50,6 +52,7 @@ class ProgressPanel:
 
     def note(self, sentence: str) -> None:
         """What a person should read as well when the work that runs has ended."""
+        self.failures.append(sentence)
         self._note = sentence
 
     def end(self, words: str) -> None:
@@ -62,6 +65,8 @@ class ProgressPanel:
 
     def fail(self, sentence: str) -> None:
         """Tell what went wrong; empty when it was stopped."""
+        if sentence:
+            self.failures.append(sentence)
         self.end(sentence or _("Stopped."))
 
     @contextmanager

@@ -176,7 +176,8 @@ class TargetsPanel:
         done = sum(state == "done" for state, words in run.values())
         failures = [words for state, words in run.values() if state == "failed"]
         sentence = _("{done} of {count} volumes segmented.").format(done=done, count=len(run))
-        self._teller.end(" ".join([sentence, *failures[:1]]))
+        tell = self._teller.fail if failures else self._teller.end
+        tell(" ".join([sentence, *failures[:1]]))
 
     def _presetName(self) -> str:
         preset = self._currentPreset()
