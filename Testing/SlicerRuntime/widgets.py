@@ -92,6 +92,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._scene: Any = None
         self._types: list[str] = []
         self._none = "None"
+        self._observed: set[str] = set()
         self._options = {"noneEnabled": False, "addEnabled": True, "removeEnabled": True, "showChildNodeTypes": True}
         self._filling = False
         self._announced = ""
@@ -134,9 +135,17 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             self._box.addItem(self._none, "")
         for node in self._nodes():
             self._box.addItem(node.GetName(), node.GetID())
+            if node.GetID() not in self._observed:
+                self._observed.add(node.GetID())
+                node.AddObserver("ModifiedEvent", lambda caller, event: self._rename(caller))
         self._box.setCurrentIndex(max(self._box.findData(current) if current else 0, 0 if self._box.count else -1))
         self._filling = False
         self._announce()
+
+    def _rename(self, node: Any) -> None:
+        index = self._box.findData(node.GetID())
+        if index >= 0 and self._box.itemText(index) != node.GetName():
+            self._box.setItemText(index, node.GetName())
 
     def _announce(self) -> None:
         current = self._box.currentData or ""

@@ -266,6 +266,7 @@ class TargetsPanel:
         table.setHorizontalHeaderLabels([_("Volume"), _("State"), _("Result"), ""])
         table.verticalHeader().hide()
         table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        table.verticalHeader().setMinimumSectionSize(24)  # of a row with a button to stop it
         header = table.horizontalHeader()
         header.setSectionResizeMode(self.VOLUME, qt.QHeaderView.ResizeToContents)
         header.setSectionResizeMode(self.STATE, qt.QHeaderView.ResizeToContents)
