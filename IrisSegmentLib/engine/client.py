@@ -107,12 +107,20 @@ class EngineClient:
         return self._ask("encode", stage, lambda done, folder: Preset.load(folder / done["preset"]), callbacks)
 
     def segment(
-        self, image: Volume, preset: Preset, *, strategy: str = "ensemble", source: Path | None = None, **callbacks: Any
+        self,
+        image: Volume,
+        preset: Preset,
+        *,
+        strategy: str = "ensemble",
+        source: Path | None = None,
+        finish: Callable[[Result], Any] = lambda result: result,
+        **callbacks: Any,
     ) -> Job:
         """A target to a `Result`; callbacks as `Job` names them.
 
         :param strategy: as for `Engine.choose`.
         :param source: a pool or a memory bank that the preset's segments are found by, instead of by the preset itself.
+        :param finish: makes of the result what is answered, on another thread than the caller's.
         """
 
         def stage(number: int, folder: Path) -> Message:
@@ -125,10 +133,11 @@ class EngineClient:
                 "source": str(source) if source else "",
             }
 
-        def answer(done: Message, folder: Path) -> Result:
+        def answer(done: Message, folder: Path) -> Any:
             labels = np.load(folder / done["labels"], allow_pickle=False)
             segmentation = Segmentation(labels[None], image.affine, preset.segments, f"{image.name} {preset.name}")
-            return Result(segmentation, tuple(done["confidence"]), tuple(done["volumes_ml"]), float(done["seconds"]))
+            confidence, volumes = tuple(done["confidence"]), tuple(done["volumes_ml"])
+            return finish(Result(segmentation, confidence, volumes, float(done["seconds"])))
 
         return self._ask("segment", stage, answer, callbacks)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import slicer
 
-from .segments import TAG, addSegment, isOurs, isTagged, sign
+from .segments import TAG, Voxels, addSegments, isOurs, isTagged, sign
 
 if TYPE_CHECKING:
     from ..context.preset import Preset
@@ -16,7 +16,11 @@ TARGET_ROLE = "IrisSegment.target"
 
 
 def showResult(
-    result: Result, preset: Preset, volumeNode: slicer.vtkMRMLScalarVolumeNode, strategy: str = "ensemble"
+    result: Result,
+    preset: Preset,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    strategy: str = "ensemble",
+    voxels: Voxels | None = None,
 ) -> slicer.vtkMRMLSegmentationNode:
     """Write a result beside its volume and return the segmentation node.
 
@@ -24,23 +28,25 @@ def showResult(
     person has changed one that this module made, all of it stays and the new result is numbered. The node lies under
     the volume's parent transform before anything is written, because Slicer's import applies a differing transform
     twice.
+
+    :param voxels: of the result, when they were put together already.
     """
     node = _ownResult(preset.name, volumeNode) or _newResult(preset.name, volumeNode)
-    fill(node, result, preset, strategy)
+    fill(node, result, preset, strategy, voxels or Voxels.of(result.segmentation))
     return node
 
 
-def fill(node: slicer.vtkMRMLSegmentationNode, result: Result, preset: Preset, strategy: str) -> None:
+def fill(
+    node: slicer.vtkMRMLSegmentationNode, result: Result, preset: Preset, strategy: str, voxels: Voxels
+) -> None:
     """Put a result into a node of this module, in place of what this module put there before."""
     segmentation = node.GetSegmentation()
-    for segmentID in segmentation.GetSegmentIDs():
-        if isTagged(node, segmentID):
-            segmentation.RemoveSegment(segmentID)
-    added = [addSegment(node, result, number) for number in range(len(result.segmentation.segments))]
-    if len(added) == segmentation.GetNumberOfSegments():
-        # Not with a person's segments beside: where some overlap, Slicer's own collapsing was seen to lose voxels.
-        segmentation.CollapseBinaryLabelmaps(False)
-    sign(node, added, result, preset, strategy)
+    before = [segmentID for segmentID in segmentation.GetSegmentIDs() if isTagged(node, segmentID)]
+    if len(before) == segmentation.GetNumberOfSegments():
+        segmentation.RemoveAllSegments()  # one by one each would be wiped from the layer that they share
+    for segmentID in before:
+        segmentation.RemoveSegment(segmentID)
+    sign(node, addSegments(node, result.segmentation, voxels), result, preset, strategy, voxels)
 
 
 def isUntouched(node: slicer.vtkMRMLSegmentationNode) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +14,7 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from .. import __version__
-from ..imaging.volume import Segmentation
+from ..imaging.volume import Box, Segmentation
 
 if TYPE_CHECKING:
     from ..context.preset import Preset
@@ -20,19 +22,22 @@ if TYPE_CHECKING:
 
 TAG = "IrisSegment."  # what this module's own tags and attributes begin with
 FINGERPRINT = TAG + "Fingerprint"
+BINARY_LABELMAP = "Binary labelmap"
 
 
 def labelmapOf(segmentation: Segmentation, number: int) -> slicer.vtkOrientedImageData:
     """One segment as an image no larger than it is, in the grid of the whole."""
-    mask = segmentation.mask(number)
-    found = [np.flatnonzero(mask.any(tuple(m for m in range(3) if m != n))) for n in range(3)]
-    bounds = [(int(f[0]), int(f[-1])) if len(f) else (0, -1) for f in found]
+    words, box = segmentation.segments[number], segmentation.boxes[number]
+    part = segmentation.layers[words.layer][box].transpose(2, 1, 0) == words.label
+    return _image(np.ascontiguousarray(part).view(np.uint8), _extent(box), segmentation.affine)
+
+
+def _image(labels: np.ndarray, extent: tuple[int, ...], affine: np.ndarray) -> slicer.vtkOrientedImageData:
     image = slicer.vtkOrientedImageData()
-    image.SetExtent([v for pair in bounds for v in pair])
-    image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(segmentation.affine))
-    if bounds[0][1] >= 0:
-        part = mask[tuple(slice(low, high + 1) for low, high in bounds)].astype(np.uint8)
-        scalars = numpy_to_vtk(np.ascontiguousarray(part.transpose(2, 1, 0)).ravel(), deep=True)
+    image.SetExtent(extent)
+    image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(affine))
+    if labels.size:
+        scalars = numpy_to_vtk(labels.ravel(), deep=True)
         scalars.SetName("ImageScalars")
         image.GetPointData().SetScalars(scalars)
     else:
@@ -40,26 +45,76 @@ def labelmapOf(segmentation: Segmentation, number: int) -> slicer.vtkOrientedIma
     return image
 
 
-def addSegment(node: slicer.vtkMRMLSegmentationNode, result: Result, number: int) -> str:
-    """A result's segment as a new one of a node on the same voxels; returns its ID."""
-    words = result.segmentation.segments[number]
-    labelmap = labelmapOf(result.segmentation, number)
-    return node.AddSegmentFromBinaryLabelmapRepresentation(labelmap, words.name, words.color)
+def _extent(box: Box) -> tuple[int, ...]:
+    """As VTK counts: first and last index along each axis."""
+    return tuple(value for side in box for value in (side.start, side.stop - 1))
+
+
+@dataclass(frozen=True)
+class Voxels:
+    """A result's voxels as the scene takes them: put together away from the main thread, where it takes no one's time.
+
+    :param labels: (K, J, I) uint8, cut to what is not empty; extent: where that is, in the grid of the whole.
+    :param signatures: per segment, what its voxels are known by.
+    """
+
+    labels: np.ndarray
+    extent: tuple[int, ...]
+    signatures: tuple[str, ...]
+
+    @classmethod
+    def of(cls, segmentation: Segmentation) -> Voxels:
+        """:param segmentation: with one layer, as the engine gives it."""
+        (layer,) = segmentation.layers
+        boxes = [box for box in segmentation.boxes if box[0].stop]
+        union = tuple(
+            slice(min((b[n].start for b in boxes), default=0), max((b[n].stop for b in boxes), default=0))
+            for n in range(3)
+        )
+        labels = np.ascontiguousarray(layer[union].transpose(2, 1, 0), np.uint8)
+        signatures = tuple(
+            _signature(_extent(box), layer[box].transpose(2, 1, 0) == words.label)
+            for box, words in zip(segmentation.boxes, segmentation.segments, strict=True)
+        )
+        return cls(labels, _extent(union), signatures)
+
+
+def addSegments(node: slicer.vtkMRMLSegmentationNode, segmentation: Segmentation, voxels: Voxels) -> list[str]:
+    """A result's segments as new ones of a node on the same voxels, in a layer that they share; returns their IDs."""
+    image = _image(voxels.labels, voxels.extent, segmentation.affine)
+    ids = []
+    for words in segmentation.segments:
+        segment = slicer.vtkSegment()
+        segment.SetName(words.name)
+        segment.SetColor(*words.color)
+        segment.SetLabelValue(words.label)
+        segment.AddRepresentation(BINARY_LABELMAP, image)
+        node.GetSegmentation().AddSegment(segment)
+        ids.append(node.GetSegmentation().GetSegmentIdBySegment(segment))
+    return ids
 
 
 def sign(
-    node: slicer.vtkMRMLSegmentationNode, segmentIDs: list[str], result: Result, preset: Preset, strategy: str
+    node: slicer.vtkMRMLSegmentationNode,
+    segmentIDs: Sequence[str],
+    result: Result,
+    preset: Preset,
+    strategy: str,
+    voxels: Voxels | None = None,
 ) -> None:
     """Write into segments where they came from: the result's, in its order, once all are in place.
 
     The tags are Preset, Network, References, Strategy, Version, Time and Confidence, each after "IrisSegment.", and a
     fingerprint by which `isOurs` knows them again.
+
+    :param voxels: of the result, when the segments lie on its own grid; else what was written is looked at.
     """
     for number, segmentID in enumerate(segmentIDs):
         segment = node.GetSegmentation().GetSegment(segmentID)
         terminology = result.segmentation.segments[number].terminology
         if terminology:
             segment.SetTerminology(terminology)
+        signature = voxels.signatures[number] if voxels else _signatureOf(node, segmentID)
         for key, value in {
             "Preset": preset.name,
             "Network": preset.network,
@@ -68,9 +123,10 @@ def sign(
             "Version": __version__,
             "Time": time.strftime("%Y-%m-%dT%H:%M:%S"),
             "Confidence": f"{result.confidence[number]:.3f}",
-            "Fingerprint": _fingerprint(node, segmentID),
+            "Fingerprint": f"{_wordsOf(segment)} {signature}",
         }.items():
             segment.SetTag(TAG + key, value)
+        _asSigned[node.GetID(), segmentID] = _time(segment)
 
 
 def isTagged(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> bool:
@@ -82,7 +138,14 @@ def isOurs(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> bool:
     """Whether a segment is as this module made it: no voxel, name or color was changed."""
     told = vtk.reference("")
     segment = node.GetSegmentation().GetSegment(segmentID)
-    return bool(segment.GetTag(FINGERPRINT, told)) and str(told) == _fingerprint(node, segmentID)
+    if not segment.GetTag(FINGERPRINT, told):
+        return False
+    words, _space, signature = str(told).partition(" ")
+    if words != _wordsOf(segment):
+        return False
+    if _asSigned.get((node.GetID(), segmentID)) == _time(segment):
+        return True  # nobody wrote into its layer since: a look at every voxel is spared
+    return signature == _signatureOf(node, segmentID)
 
 
 def isEmpty(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> bool:
@@ -90,16 +153,33 @@ def isEmpty(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> bool:
     return _voxels(node, segmentID) is None
 
 
-def _fingerprint(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> str:
-    """Changes with a segment's voxels, name and color; not with those of its neighbors in a shared layer."""
-    segment = node.GetSegmentation().GetSegment(segmentID)
-    value = zlib.crc32(f"{segment.GetName()} {segment.GetColor()}".encode())
+# When the layer of a segment was last written to, as it was signed; by node and segment ID. VTK's times never repeat.
+_asSigned: dict[tuple[str, str], int] = {}
+
+
+def _time(segment: slicer.vtkSegment) -> int:
+    image = segment.GetRepresentation(BINARY_LABELMAP)
+    return int(image.GetMTime()) if image is not None else -1
+
+
+def _wordsOf(segment: slicer.vtkSegment) -> str:
+    """Changes with a segment's name and color."""
+    return f"{zlib.crc32(f'{segment.GetName()} {segment.GetColor()}'.encode()):08x}"
+
+
+def _signatureOf(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> str:
+    """Changes with a segment's voxels, not with those of its neighbors in a shared layer."""
     voxels = _voxels(node, segmentID)
-    if voxels is not None:
-        value = zlib.crc32(str(voxels.GetExtent()).encode(), value)
-        mask = vtk_to_numpy(voxels.GetPointData().GetScalars()) > 0
-        value = zlib.crc32(memoryview(np.ascontiguousarray(mask)), value)
-    return f"{value:08x}"
+    if voxels is None:
+        return _signature((), np.zeros(0, bool))
+    mask = vtk_to_numpy(voxels.GetPointData().GetScalars()) > 0
+    return _signature(voxels.GetExtent(), mask)
+
+
+def _signature(extent: Sequence[int], mask: np.ndarray) -> str:
+    """Of the voxels (K, J, I) in the smallest box that holds a segment."""
+    value = zlib.crc32(str(tuple(extent)).encode() if mask.size else b"")
+    return f"{zlib.crc32(memoryview(np.ascontiguousarray(mask).ravel()), value):08x}"
 
 
 def _voxels(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> slicer.vtkOrientedImageData | None:

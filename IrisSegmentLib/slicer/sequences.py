@@ -8,6 +8,7 @@ import slicer
 
 from ..errors import IrisError
 from .results import fill, isUntouched, markResult, placeBeside, resultsOf
+from .segments import Voxels
 
 if TYPE_CHECKING:
     from ..context.preset import Preset
@@ -49,7 +50,7 @@ class SequenceResult:
         self._frames, self._preset, self._strategy = sequenceNode, preset, strategy
         self._results: slicer.vtkMRMLSequenceNode | None = None
 
-    def add(self, index: str, result: Result) -> None:
+    def add(self, index: str, result: Result, voxels: Voxels) -> None:
         """The result of the frame with an index value."""
         if self._results is None:
             self._results = self._own() or self._new()
@@ -57,7 +58,7 @@ class SequenceResult:
         node = slicer.vtkMRMLSegmentationNode()
         node.SetName(self._results.GetName())
         node.SetReferenceImageGeometryParameterFromVolumeNode(frame)
-        fill(node, result, self._preset, self._strategy)
+        fill(node, result, self._preset, self._strategy, voxels)
         self._results.SetDataNodeAtValue(node, index)
         self._show()
 

@@ -18,6 +18,7 @@ from .nodes import affineOfNode, segmentationFromNode, volumeFromNode
 from .process import QtTransport
 from .region import Region
 from .results import showResult
+from .segments import Voxels
 from .sequences import SequenceResult, framesOf
 from .targetrun import OnTarget, TargetRun
 from .wish import Wish
@@ -195,14 +196,14 @@ class Session:
         if wish.destination is not None:
             wish.destination.check(node)
 
-        def show(result: Result, state: NodeState) -> None:
+        def show(result: Result, voxels: Voxels, state: NodeState) -> None:
             volumeNode = state.unchangedNode()
             if frames is not None:
-                frames.add(state.index, result)
+                frames.add(state.index, result, voxels)
             elif wish.destination is not None:
                 wish.destination.add(result, preset, volumeNode, wish.strategy, wish.onlyEmpty)
             else:
-                showResult(result, preset, volumeNode, wish.strategy)
+                showResult(result, preset, volumeNode, wish.strategy, voxels)
 
         run = TargetRun(node.GetID(), len(scans), onTarget, onEnded)
         self._runs.append(run)
@@ -210,10 +211,10 @@ class Session:
             run.add(self._ask(run, scan, preset, wish, show))
 
     def _ask(self, run: TargetRun, scan: _Scan, preset: Preset, wish: Wish, show: Show) -> Job:
-        def done(result: Result) -> None:
+        def done(outcome: tuple[Result, Voxels]) -> None:
+            result, voxels = outcome
             try:
-                result = scan.whole(result)
-                show(result, scan.state)
+                show(result, voxels, scan.state)
             except IrisError as error:
                 run.end("failed", str(error))
             else:
@@ -224,6 +225,7 @@ class Session:
             preset,
             strategy=wish.strategy,
             source=wish.source,
+            finish=scan.finished,
             on_progress=run.tell,
             on_done=done,
             on_error=lambda sentence: run.end("failed", sentence),
@@ -232,7 +234,7 @@ class Session:
         )
 
 
-Show = Callable[[Result, NodeState], None]  # writes a result of what looked so
+Show = Callable[[Result, Voxels, NodeState], None]  # writes a result of what looked so
 
 
 @dataclass(frozen=True)
@@ -255,9 +257,10 @@ class _Scan:
         part = Region.of(region, volumeNode) if region is not None else None
         return cls(NodeState.of(node, index), volume, part.cut(volume) if part else volume, part)
 
-    def whole(self, result: Result) -> Result:
-        """A result of what was shown, on all voxels of the volume."""
-        return self.region.pasted(result, self.volume) if self.region else result
+    def finished(self, result: Result) -> tuple[Result, Voxels]:
+        """A result of what was shown, on all voxels of the volume, ready to be written."""
+        whole = self.region.pasted(result, self.volume) if self.region else result
+        return whole, Voxels.of(whole.segmentation)
 
 
 def workerPython() -> list[str]:
