@@ -229,12 +229,12 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
     Example::
 
         logic = IrisSegmentLogic()
-        preset = logic.learn(volumeNode, segmentationNode, "hippocampus")   # or logic.loadPreset("hippocampus.iris")
+        preset = logic.makePreset(volumeNode, segmentationNode, "liver")  # or logic.loadPreset("liver.iris")
         segmentationNodes = logic.process(preset, [otherVolumeNode, anotherVolumeNode])
-        logic.savePreset(preset, "hippocampus.iris")
+        logic.savePreset(preset, "liver.iris")
         logic.close()
 
-    `learn` and `process` wait, while Slicer stays alive; `encode` and `segmentAll` return at once and call back.
+    `makePreset` and `process` wait, while Slicer stays alive; `encode` and `segmentAll` return at once and call back.
     """
 
     def __init__(self):
@@ -252,7 +252,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
     def busy(self):
         return self._session is not None and self._session.busy
 
-    def learn(self, volumeNode, segmentationNode, name, segmentIDs=None):
+    def makePreset(self, volumeNode, segmentationNode, name, segmentIDs=None):
         """Learn a preset from a marked volume, of all segments unless told, and wait for it.
 
         :raises IrisError: for a reference that cannot be learned from, or when packages are declined.
@@ -260,7 +260,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         from IrisSegmentLib.slicer import scripted
 
         ids = segmentIDs or list(segmentationNode.GetSegmentation().GetSegmentIDs())
-        return scripted.learn(self, volumeNode, segmentationNode, ids, name)
+        return scripted.makePreset(self, volumeNode, segmentationNode, ids, name)
 
     def process(self, preset, nodes, wish=None):
         """Segment volumes and sequences, and wait for it; returns a result node for each, in their order.
@@ -421,7 +421,7 @@ class IrisSegmentTest(ScriptedLoadableModuleTest):
         segmentation = slicer.util.loadSegmentation(label)
         logic = IrisSegmentLogic()
         try:
-            preset = logic.learn(volumes[0], segmentation, "test")
+            preset = logic.makePreset(volumes[0], segmentation, "test")
             (result,) = logic.process(preset, volumes[1:])
             self.assertEqual(result.GetSegmentation().GetNumberOfSegments(), 2)
         finally:

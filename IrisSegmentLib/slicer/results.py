@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import slicer
 
-from .segments import TAG, Voxels, addSegments, isOurs, isTagged, sign
+from .segments import Voxels, addSegments, isOurs, isTagged, sign
+from .tags import TAG, TARGET_ROLE
 
 if TYPE_CHECKING:
     from ..context.preset import Preset
     from ..engine import Result
-
-TARGET_ROLE = "IrisSegment.target"
 
 
 def showResult(

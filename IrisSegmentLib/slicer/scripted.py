@@ -25,7 +25,7 @@ class Logic(Protocol):
     def segmentAll(self, *arguments: Any) -> None: ...
 
 
-def learn(
+def makePreset(
     logic: Logic,
     volumeNode: slicer.vtkMRMLScalarVolumeNode,
     segmentationNode: slicer.vtkMRMLSegmentationNode,

@@ -15,13 +15,13 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from .. import __version__
 from ..imaging.volume import Box, Segmentation
+from .tags import TAG, tagOf
 
 if TYPE_CHECKING:
     from ..context.preset import Preset
     from ..engine import Result
 
-TAG = "IrisSegment."  # what this module's own tags and attributes begin with
-FINGERPRINT = TAG + "Fingerprint"
+FINGERPRINT = "Fingerprint"  # the tag by which a segment is known again
 BINARY_LABELMAP = "Binary labelmap"
 
 
@@ -123,7 +123,7 @@ def sign(
             "Version": __version__,
             "Time": time.strftime("%Y-%m-%dT%H:%M:%S"),
             "Confidence": f"{result.confidence[number]:.3f}",
-            "Fingerprint": f"{_wordsOf(segment)} {signature}",
+            FINGERPRINT: f"{_wordsOf(segment)} {signature}",
         }.items():
             segment.SetTag(TAG + key, value)
         _asSigned[node.GetID(), segmentID] = _time(segment)
@@ -131,16 +131,13 @@ def sign(
 
 def isTagged(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> bool:
     """Whether this module made a segment, whatever became of it since."""
-    return bool(node.GetSegmentation().GetSegment(segmentID).HasTag(FINGERPRINT))
+    return bool(node.GetSegmentation().GetSegment(segmentID).HasTag(TAG + FINGERPRINT))
 
 
 def isOurs(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> bool:
     """Whether a segment is as this module made it: no voxel, name or color was changed."""
-    told = vtk.reference("")
     segment = node.GetSegmentation().GetSegment(segmentID)
-    if not segment.GetTag(FINGERPRINT, told):
-        return False
-    words, _space, signature = str(told).partition(" ")
+    words, _space, signature = tagOf(segment, FINGERPRINT).partition(" ")
     if words != _wordsOf(segment):
         return False
     if _asSigned.get((node.GetID(), segmentID)) == _time(segment):

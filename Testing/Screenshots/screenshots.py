@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import SlicerRuntime
-from paneluser import ROOT, choose, encode, load, mark, segment
+from radiologist import ROOT, choose, encode, load, mark, segment
 
 WIDTH = 350  # pixels: as narrow as Slicer's module panel gets
 # Roles of a palette: light and dark, as Slicer's two styles have them.

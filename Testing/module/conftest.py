@@ -1,5 +1,6 @@
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,17 @@ def panel(runtime):
     yield widget
     widget.cleanup()
     slicer.mrmlScene.Clear(False)
+
+
+@pytest.fixture
+def library_modules():
+    """The library's modules as they were, for other tests hold on to their classes."""
+
+    def ours():
+        return {name: module for name, module in sys.modules.items() if name.split(".")[0] == "IrisSegmentLib"}
+
+    kept = ours()
+    yield
+    for name in ours():
+        del sys.modules[name]
+    sys.modules.update(kept)

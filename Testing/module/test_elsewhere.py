@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import SlicerRuntime
-from paneluser import NAMES, ROOT, choose, dices, encode, load, mark, results
+from radiologist import NAMES, ROOT, choose, dices, encode, load, mark, results
 
 
 def hierarchy():
@@ -138,11 +138,11 @@ def test_a_script_of_a_few_lines_does_it_all(panel, tmp_path):
     reference, target, segmentation = load("023", "A"), load("035", "B"), mark("023")
     logic = IrisSegmentLogic()
     try:
-        preset = logic.learn(reference, segmentation, "hippocampus")
+        preset = logic.makePreset(reference, segmentation, "hippocampus")
         (result,) = logic.process(preset, [target])
         assert min(dices(result, target, mark("035"))) > 0.5
         segmentation.GetSegmentation().AddEmptySegment("nothing", "nothing")
         with pytest.raises(IrisError, match="'nothing' is empty"):
-            logic.learn(reference, segmentation, "hippocampus")
+            logic.makePreset(reference, segmentation, "hippocampus")
     finally:
         logic.close()

@@ -3,7 +3,7 @@
 import sys
 
 import SlicerRuntime
-from paneluser import ROOT, choose, encode, load, mark, results, segment
+from radiologist import ROOT, choose, encode, load, mark, results, segment
 
 
 def test_diagnostics_are_copied_without_any_name(panel):

@@ -2,7 +2,7 @@
 
 import pytest
 import SlicerRuntime
-from paneluser import choose, encode, load, mark
+from radiologist import choose, encode, load, mark
 
 WIDTH = 350  # pixels
 SECTIONS = ("reference", "presets", "targets", "progress", "advanced")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from paneluser import COLORS, NAMES, TERMINOLOGY, choose, dices, encode, load, mark, results, segment, voxels
+from radiologist import COLORS, NAMES, TERMINOLOGY, choose, dices, encode, load, mark, results, segment, voxels
 from webserver import Server
 
 SlicerRuntime = pytest.importorskip("SlicerRuntime")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import SlicerRuntime
-from paneluser import NAMES, ROOT, choose, dices, encode, load, mark, results, segment, voxels
+from radiologist import NAMES, ROOT, choose, dices, encode, load, mark, results, segment, voxels
 
 
 def cell(panel, row, column):

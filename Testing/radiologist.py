@@ -1,4 +1,4 @@
-"""What a radiologist does with the panel, for tests: loads the sample cases, chooses, clicks and waits."""
+"""What a radiologist does with the panel: steps that the tests of the module share."""
 
 from pathlib import Path
 
@@ -75,3 +75,16 @@ def dices(node, volume, truth):
         b = slicer.util.arrayFromSegmentBinaryLabelmap(truth, theirs, volume) > 0
         found.append(2 * (a & b).sum() / (a.sum() + b.sum()))
     return found
+
+
+def press(widget, key):
+    """A key of the keyboard."""
+    import qt
+
+    for kind in (qt.QEvent.KeyPress, qt.QEvent.KeyRelease):
+        qt.QCoreApplication.sendEvent(widget, qt.QKeyEvent(kind, key, qt.Qt.NoModifier))
+
+
+def cells(table):
+    """The texts of a table."""
+    return [[table.item(r, c).text() for c in range(table.columnCount)] for r in range(table.rowCount)]
