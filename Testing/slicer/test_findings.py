@@ -135,7 +135,7 @@ def test_a_hundred_results_are_read_within_the_time_that_slicer_may_be_held():
 def test_what_a_person_thought_of_results_is_saved_with_the_scene(scene, tmp_path):
     from IrisSegmentLib.slicer.doubts import doubtVolume
     from IrisSegmentLib.slicer.findings import ACCEPTED, Findings, setState
-    from IrisSegmentLib.slicer.results import isCorrected, showResult
+    from IrisSegmentLib.slicer.results import isUntouched, showResult
 
     volume, affine = scan(False, True)
     result = reviewed(affine, (10, 10, 10))
@@ -148,5 +148,5 @@ def test_what_a_person_thought_of_results_is_saved_with_the_scene(scene, tmp_pat
     after = Findings().all()
     assert [f.row() for f in after] == [f.row() for f in before] and after[0].state == ACCEPTED
     assert np.allclose(after[0].place, before[0].place) and doubtVolume(after[0].node) is None
-    assert not isCorrected(after[0].node)
+    assert isUntouched(after[0].node)
     assert node is not after[0].node

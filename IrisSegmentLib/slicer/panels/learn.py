@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from ...errors import IrisError
 from ..findings import ACCEPTED, Finding
+from ..results import isUntouched
 from .common import Teller, enable, running
 from .curve import curvePixmap
 
@@ -181,9 +182,7 @@ class LearnPanel:
 
 def _isTrusted(finding: Finding) -> bool:
     """Whether a person has changed the result or accepted this segment of it: its own answer teaches nothing."""
-    from ..results import isCorrected  # needs torch, which is there when there are results
-
-    return finding.state == ACCEPTED or isCorrected(finding.node)
+    return finding.state == ACCEPTED or not isUntouched(finding.node)
 
 
 def _case(kind: type[Case], finding: Finding, preset: Preset) -> Case:
