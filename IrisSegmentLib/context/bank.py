@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -23,7 +25,7 @@ from ..imaging.volume import Segment
 from ..network import TaskEmbeddings
 from .arrangement import Place, mean_place
 from .ensemble import UNREAD
-from .preset import LEVELS, Preset, Reference, alone, mixed, numbers, tensors_of, text, write_whole
+from .preset import LEVELS, Preset, Reference, alone, mean_vectors, mixed, numbers, tensors_of, text, write_whole
 
 SCHEMA = 1
 EXTENSION = ".irisbank"
@@ -138,6 +140,7 @@ class Average:
     extents: list[tuple[float, float, float]] = field(default_factory=list)
     cells: dict[str, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
     places: dict[str, list[Place]] = field(default_factory=dict)
+    vectors: dict[str, list[NDArray[np.float16]]] = field(default_factory=dict)
     drawn: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
 
     def update(self, preset: Preset) -> None:
@@ -149,6 +152,8 @@ class Average:
         for n, segment in enumerate(preset.segments):
             self.segments.setdefault(segment.name, segment)
             self.counts[segment.name] = self.counts.get(segment.name, 0) + 1
+            if reference.class_vectors is not None:
+                self.vectors.setdefault(segment.name, []).append(reference.class_vectors[n : n + 1])
             for level in LEVELS:
                 self._average(segment.name, level, [t[n] for t in reference.levels[level].tokens])
             if reference.places:
@@ -196,7 +201,11 @@ class Average:
         segments = tuple(replace(s, label=n + 1) for n, s in enumerate(self.segments.values()))
         notes = f"Memory bank of {len(self.extents)} references"
         places = tuple(mean_place(self.places[name]) for name in placed) if alone(0) in levels else ()
-        references = (Reference(levels, extent, places=places),)
+        vectors = None
+        if len(self.vectors) == len(self.segments):
+            mean = [mean_vectors(self.vectors[name]) for name in self.segments]
+            vectors = np.concatenate(mean).astype(np.float16)
+        references = (Reference(levels, extent, places=places, class_vectors=vectors),)
         return replace(self.first, name=task, segments=segments, references=references, notes=notes)
 
     def _level(self, level: str, cells: str, names: list[str]) -> TaskEmbeddings:

@@ -166,7 +166,10 @@ class Pool:
         """A preset of the classes that ``chosen`` names, each from its own entries: what one class reads of the target
         and of the references does not hang on the entries that were chosen for another."""
         rows = sorted({row for entries in chosen.values() for row in entries})
-        parts = [(self._reference(row), self.entries[row].segments) for row in rows]
+        parts = [
+            (replace(self._reference(row), class_vectors=self._classes[row]), self.entries[row].segments)
+            for row in rows
+        ]
         counts = [[row in entries for entries in chosen.values()] for row in rows]
         segments = tuple(replace(self.segments[s], label=n + 1) for n, s in enumerate(chosen))
         first = self.entries[rows[0]]

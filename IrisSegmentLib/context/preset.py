@@ -136,6 +136,12 @@ class Preset:
         placed = [r.places for r in self.enabled() if r.places]
         return tuple(mean_place(of_segment) for of_segment in zip(*placed, strict=True))
 
+    def class_vectors(self) -> NDArray[np.float32] | None:
+        """What the segments look like to the network, (K, D) of length one, averaged over the references; None where
+        that is not known of any."""
+        known = [r.class_vectors for r in self.enabled() if r.class_vectors is not None]
+        return mean_vectors(known) if known else None
+
     @property
     def extent(self) -> tuple[float, float, float]:
         """Mean size of the closer look at the references, in mm along R, A, S."""
@@ -373,9 +379,23 @@ def mixed(
             counted = [(r, shown.index(name)) for (r, shown), c in zip(parts, counts, strict=True) if c[n]]
             levels[alone(n)] = joined([r.levels[alone(own)] for r, own in counted]).half()
             places.append(mean_place([r.places[own] for r, own in counted]))
+    vectors = None
+    if all(reference.class_vectors is not None for reference, _ in parts):
+        of_class = [
+            [r.class_vectors[shown.index(name)] for (r, shown), c in zip(parts, counts, strict=True) if c[n]]  # type: ignore[index]
+            for n, name in enumerate(names)
+        ]
+        vectors = np.concatenate([mean_vectors([v[None] for v in own]) for own in of_class]).astype(np.float16)
     extents = [reference.extent for reference, _ in parts]
     extent = numbers([sum(axis) / len(parts) for axis in zip(*extents, strict=True)], 3)
-    return Reference(levels, extent, places=tuple(places))
+    return Reference(levels, extent, places=tuple(places), class_vectors=vectors)
+
+
+def mean_vectors(vectors: Sequence[NDArray[np.float16]]) -> NDArray[np.float32]:
+    """Of several (K, D) of length one, again of length one."""
+    mean = np.mean([v.astype(np.float32) for v in vectors], axis=0)
+    unit: NDArray[np.float32] = mean / np.linalg.norm(mean, axis=1, keepdims=True).clip(1e-6)
+    return unit
 
 
 def _picked(embeddings: TaskEmbeddings, shown: Sequence[str], names: Sequence[str]) -> TaskEmbeddings:

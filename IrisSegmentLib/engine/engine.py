@@ -46,11 +46,12 @@ FAINT = -2.2  # logit of 10 %: where to look closer when nothing passes 50 % in 
 class Result:
     """
     :param segmentation: on the target's own voxels, one layer, with the preset's names, colors and terminology.
-    :param confidence: per segment, the Dice to expect, 0..1: what the network's probabilities promise, as validation
-        cases have shown to believe it. 0 when none was found.
+    :param confidence: per segment, the Dice to expect, 0..1 (`Trust.expected`); 0 when none was found.
     :param volumes_ml: per segment.
     :param seconds: of computing.
     :param doubt: where it is uncertain; None where that was not looked at.
+    :param likeness: how much what was found looks like what was marked, as a cosine; None where that is not known.
+        What looks like something else is left out of the segmentation.
     """
 
     segmentation: Segmentation
@@ -58,6 +59,7 @@ class Result:
     volumes_ml: tuple[float, ...]
     seconds: float
     doubt: Doubt | None = None
+    likeness: float | None = None
 
 
 class Engine:
@@ -103,7 +105,8 @@ class Engine:
             for n, (level, (window, shown)) in enumerate(windows.items()):
                 progress.report(0.5 + 0.5 * n / len(windows), "Learning from a closer look")
                 levels[level] = self._encode(window, image, shown, intensity)
-            reference = Reference(levels, windows["fine"][0].extent, places=places)
+            vectors = self.class_vectors(image, segmentation)
+            reference = Reference(levels, windows["fine"][0].extent, places=places, class_vectors=vectors)
             self._cache.put(key, reference)
         progress.report(1.0, "Reference learned")
         words = tuple(Segment(s.name, s.color, s.terminology, 0, n + 1) for n, s in enumerate(segmentation.segments))
@@ -117,7 +120,7 @@ class Engine:
         (reference,) = preset.references
         kept = replace(
             reference, appearance=Appearance.of(image), volumes_ml=segmentation.volumes_ml(),
-            vector=self.scan_vector(image), class_vectors=self.class_vectors(image, segmentation),
+            vector=self.scan_vector(image),
         )  # fmt: skip
         return replace(preset, references=(kept,))
 
@@ -146,11 +149,26 @@ class Engine:
             looks, window = [(closer, _both(window.seen_from(closer, logits), fine))], closer
             looks = self._alone(image, preset, looks[0], intensity, progress.part(0.3, 0.8)) or looks
         progress.report(0.8, f"Drawing {preset.name} in {image.name}")
-        segmentation = Segmentation(paste(looks)[None], image.affine, preset.segments, f"{image.name} {preset.name}")
+        likeness = self._likeness(image, preset, looks)
+        trust = tuple(self.network.trust.expected(p, likeness) for _, logits in looks for p in confidence(logits))
+        drawn = paste(_believed(looks, trust))
+        segmentation = Segmentation(drawn[None], image.affine, preset.segments, f"{image.name} {preset.name}")
         progress.report(1.0, f"{image.name} is done")
-        trust = tuple(c for _, logits in looks for c in confidence(logits, self.network.trust))
         doubt = Doubt.of(looks, window, image.affine)
-        return Result(segmentation, trust, segmentation.volumes_ml(), time.perf_counter() - started, doubt)
+        return Result(segmentation, trust, segmentation.volumes_ml(), time.perf_counter() - started, doubt, likeness)
+
+    def _likeness(self, image: Volume, preset: Preset, looks: Sequence[tuple[Window, Tensor]]) -> float | None:
+        """Cosine between how what was found and what was marked look in the whole scan, mean over the segments that
+        were found; None when none was, or a reference's look is not known."""
+        marked = preset.class_vectors()
+        whole = self.inputs.whole_scan(image)
+        masks = torch.cat([(window.seen_from(whole, logits) > 0).float() for window, logits in looks])
+        shown = masks.flatten(1).any(1)
+        if marked is None or not bool(shown.any()):
+            return None
+        masks = self.inputs.turned(masks[shown]).to(self.device)
+        found = class_vectors(self._scan_features(image), masks, self.network.config.align_corners)
+        return float((found.astype(np.float32) * marked[shown.numpy()]).sum(1).mean())
 
     def _alone(
         self, image: Volume, preset: Preset, wider: tuple[Window, Tensor], intensity: Intensity, progress: Progress
@@ -374,6 +392,16 @@ class Engine:
         return self.inputs.image(window, image, intensity).to(self.device)
 
 
+def _believed(looks: Sequence[tuple[Window, Tensor]], trust: Sequence[float]) -> list[tuple[Window, Tensor]]:
+    """The looks without the classes that are not trusted at all."""
+    believed, known = [], 0
+    for window, logits in looks:
+        untrusted = torch.tensor([t == 0 for t in trust[known : known + len(logits)]])
+        believed.append((window, logits.masked_fill(untrusted[:, None, None, None], -1.0)))
+        known += len(logits)
+    return believed
+
+
 def _where(looks: Sequence[tuple[Window, Tensor]], places: Sequence[Place]) -> list[Box]:
     """A box for each class; none at all when nothing is felt of any.
 
@@ -397,13 +425,12 @@ def _place(center: tuple[float, float, float], own: Box, all_classes: Box) -> Pl
     return Place(since(center, all_classes.center), since(own.low, center), since(own.high, center))
 
 
-def confidence(logits: Tensor, trust: tuple[float, float] = (0.0, 1.0)) -> tuple[float, ...]:
-    """Per class of (K, D, H, W): the Dice of the soft answer with its own hard one, and how far to trust that."""
+def confidence(logits: Tensor) -> tuple[float, ...]:
+    """Per class of (K, D, H, W): the Dice of the soft answer with its own hard one; 0 when nothing was found."""
     soft = logits.sigmoid().flatten(1)
     hard = (soft > 0.5).float()
     both = 2 * (soft * hard).sum(1) / (soft.sum(1) + hard.sum(1)).clamp_min(1e-6)
-    expected = (trust[0] + trust[1] * both).clamp(0, 1)
-    return tuple(float(c) if h > 0 else 0.0 for c, h in zip(expected, hard.sum(1), strict=True))
+    return tuple(float(c) if h > 0 else 0.0 for c, h in zip(both, hard.sum(1), strict=True))
 
 
 def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:

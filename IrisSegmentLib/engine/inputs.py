@@ -63,15 +63,16 @@ class Inputs:
 
     def image(self, window: Window, image: Volume, intensity: Intensity) -> Tensor:
         """(1, 1, D, H, W) on the network's axes."""
-        return self._turned(window.sample_image(image, intensity))
+        return self.turned(window.sample_image(image, intensity))
 
     def masks(self, window: Window, segmentation: Segmentation) -> Tensor:
         """(K, D, H, W) on the network's axes."""
-        return self._turned(window.sample_masks(segmentation))
+        return self.turned(window.sample_masks(segmentation))
 
     def back(self, logits: Tensor) -> Tensor:
         """(K, D, H, W) on the network's axes, to the window's."""
-        return self._turned(logits)
+        return self.turned(logits)
 
-    def _turned(self, values: Tensor) -> Tensor:
+    def turned(self, values: Tensor) -> Tensor:
+        """Values at a window's cells, (..., D, H, W), with their axes as the network has them, or back again."""
         return values.transpose(-3, -1).contiguous() if self.published else values

@@ -70,7 +70,10 @@ def evaluate(
         copied = _shown(copied_labels(labelled.label(alone), image), names, truth)
         copy = {name: dice(a, b) for name, a, b in copied}
         trust = {name: c for name, c in zip(names, result.confidence, strict=True) if name in found["scores"]}
-        line = {"references": chosen, "seconds": result.seconds, **found, "copied": copy, "confidence": trust}
+        line = {
+            "references": chosen, "seconds": result.seconds, **found, "copied": copy, "confidence": trust,
+            "likeness": result.likeness,
+        }  # fmt: skip
         finished.add(labelled.name, case, line)
     show(1.0, labelled.name)
     whole = {case: finished.get(labelled.name, case) or {} for case in cases}

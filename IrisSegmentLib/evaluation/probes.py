@@ -107,7 +107,7 @@ def probe(
 
     :param others: sets that show nothing of this one's classes; their cases are the targets without the object.
     :return: ``dice`` by probe; ``absent``: targets without the object, how many of them got more than 1 mL in all
-        (``false_alarms``), and per target the volume in mL and the largest confidence of a class.
+        (``false_alarms``), and per target the volume in mL, confidence per class and likeness.
     :raises IrisError: as `LabelledSet.split`.
     """
     known = References(engine, labelled)
@@ -133,7 +133,10 @@ def probe(
             show((len(cases) + n) / (len(cases) + len(others)), f"{labelled.name}: none in {case}")
             result = engine.segment(other.image(case), known.preset(known.drawn(f"{seed} {case}", 1)))
             ml.append(sum(result.volumes_ml))
-            absent.append({"set": other.name, "case": case, "ml": ml[-1], "confidence": max(result.confidence)})
+            absent.append({
+                "set": other.name, "case": case, "ml": ml[-1], "confidence": result.confidence,
+                "likeness": result.likeness,
+            })  # fmt: skip
     show(1.0, labelled.name)
     return {
         "set": labelled.name,

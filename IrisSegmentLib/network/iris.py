@@ -12,6 +12,7 @@ from .config import CONFIGS, NetworkConfig
 from .decoder import Decoder
 from .encoder import Encoder
 from .task_encoder import TaskEncoder
+from .trust import Trust
 
 AT_ONCE = 2**22  # numbers of the masks that are encoded at once
 
@@ -52,8 +53,7 @@ class Iris(nn.Module):
     """
 
     hash = "random"  # sha256 of the weights once they came from a file
-    # The Dice to expect is the first number plus the second times what the probabilities promise; a file knows better.
-    trust: tuple[float, float] = (0.0, 1.0)
+    trust = Trust()  # what its file says of it
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import struct
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors.torch import load, save
 from ..errors import IrisError
 from .config import NetworkConfig
 from .iris import Iris
+from .trust import Trust
 
 BUNDLED = "iris-small.safetensors"
 
@@ -66,10 +66,7 @@ def load_network(path: str | Path | None = None, device: str | torch.device = "c
         header = json.loads(data[8 : 8 + length])
         network = Iris(NetworkConfig.from_json(json.loads(header["__metadata__"]["config"])))
         network.load_state_dict({k: v.float() for k, v in load(data).items()})
-        offset, slope = (float(v) for v in json.loads(header["__metadata__"].get("trust", "[0, 1]")))
-        if not (math.isfinite(offset) and math.isfinite(slope)):
-            raise ValueError("not finite")
-        network.trust = offset, slope
+        network.trust = Trust.from_json(header["__metadata__"].get("trust", "{}"))
     except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, struct.error, AttributeError) as error:
         raise IrisError(f"'{path.name}' is not a network of this program, or the file is damaged.") from error
     network.hash = hashlib.sha256(data).hexdigest()

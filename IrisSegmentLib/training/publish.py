@@ -1,7 +1,7 @@
 """From a run's checkpoint to the bundled network: `python -m IrisSegmentLib.training.publish RUN OUTPUT`.
 
-With `--calibration REPORT`, a report of `irissegment evaluate --split val` with a file that this made without one, the
-network also knows how far its confidence is to be believed.
+With `--calibration REPORT PROBES`, reports of `irissegment evaluate --split val` and `irissegment probe --split val` on
+a file that this made without them, the network also knows how far it is to be believed.
 """
 
 from __future__ import annotations
@@ -15,31 +15,47 @@ import numpy as np
 import torch
 
 from ..network import build, save_network
+from ..network.trust import ALIKE, Trust
+
+RIGHTLY, BELIEVED = 0.3, 0.99  # of what was found with such a Dice or more, this share must be believed
 
 
-def publish(run: Path, output: Path, network: str = "small", report: dict[str, Any] | None = None) -> None:
+def publish(run: Path, output: Path, network: str = "small", trust: Trust | None = None) -> None:
     """Write the averaged weights of a run, with its length in the header."""
     state = torch.load(run / "checkpoint.pt", weights_only=True)
     averaged = build(network)
     averaged.load_state_dict(state["average"])
     notes = {"steps": str(state["step"]), "hours": f"{state['seconds'] / 3600:.2f}"}
-    if report is not None:
-        notes["trust"] = json.dumps(calibrated(report))
+    if trust is not None:
+        notes["trust"] = trust.to_json()
     save_network(averaged, output, notes)
 
 
-def calibrated(report: dict[str, Any]) -> list[float]:
-    """Offset and slope of the line from confidence to true Dice, by least squares over cases and classes in which
-    something was found; every set counts the same."""
-    pairs: dict[str, list[tuple[float, float]]] = {}
-    for name, of_set in report.get("sets", {report.get("set"): report}).items():
-        for case, scores in of_set["per_case"].items():
-            found = [(of_set["confidence"][case][k], score) for k, score in scores.items()]
-            pairs.setdefault(name, []).extend(p for p in found if p[0] > 0)
-    rows = [(1.0, c, d, 1 / np.sqrt(len(of_set))) for of_set in pairs.values() for c, d in of_set]
-    ones, expected, true, weight = np.array(rows).T
-    line, *_ = np.linalg.lstsq(np.stack([ones, expected], 1) * weight[:, None], true * weight, rcond=None)
-    return [round(float(v), 4) for v in line]
+def calibrated(report: dict[str, Any], probes: dict[str, Any]) -> Trust:
+    """What the cases of a report and the scans without the object of probes show, both of a network that nothing was
+    known of: least squares, with a Dice of 0 where there is no object. Every set counts the same, and scans without
+    the object half of those with it. Classes of which nothing was found tell nothing."""
+    there = np.array([
+        (1.0, confidence[name], min(of_set["likeness"][case], ALIKE), score, 1 / len(of_set["per_case"]))
+        for of_set in report["sets"].values()
+        for case, confidence in of_set["confidence"].items()
+        for name, score in of_set["per_case"][case].items()
+        if confidence[name] > 0
+    ])  # fmt: skip
+    absent = np.array([
+        (1.0, confidence, min(target["likeness"], ALIKE), 0.0, 1 / len(of_set["absent"]["per_target"]))
+        for of_set in probes.values()
+        for target in of_set["absent"]["per_target"]
+        for confidence in target["confidence"]
+        if confidence > 0
+    ])  # fmt: skip
+    there[:, 4] /= there[:, 4].sum()
+    absent[:, 4] /= 2 * absent[:, 4].sum()
+    rows = np.concatenate([there, absent])
+    root = np.sqrt(rows[:, 4])
+    line, *_ = np.linalg.lstsq(root[:, None] * rows[:, :3], root * rows[:, 3], rcond=None)
+    least = np.quantile((there[:, :3] @ line)[there[:, 3] >= RIGHTLY], 1 - BELIEVED)
+    return Trust(*(round(float(v), 4) for v in (*line, least)))
 
 
 if __name__ == "__main__":
@@ -47,7 +63,10 @@ if __name__ == "__main__":
     parser.add_argument("run", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--network", default="small")
-    parser.add_argument("--calibration", type=Path, metavar="REPORT")
+    parser.add_argument("--calibration", type=Path, nargs=2, metavar=("REPORT", "PROBES"))
     arguments = parser.parse_args()
-    known = None if arguments.calibration is None else json.loads(arguments.calibration.read_text())
+    known = None
+    if arguments.calibration is not None:
+        known = calibrated(*(json.loads(path.read_text()) for path in arguments.calibration))
+        print(known)
     publish(arguments.run, arguments.output, arguments.network, known)
