@@ -26,7 +26,6 @@ class IrisSegment(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("Iris Segment")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        self.parent.dependencies = []
         self.parent.contributors = ["The IrisSegment team"]
         self.parent.helpText = _(
             "Mark one volume with a segmentation, click Encode reference, tick other volumes, click Segment all. "
@@ -39,11 +38,9 @@ class IrisSegment(ScriptedLoadableModule):
         # From a source tree the library lies beside this module's folder, which Slicer does not look into.
         if importlib.util.find_spec("IrisSegmentLib") is None:
             sys.path.append(str(Path(__file__).resolve().parents[1]))
-        from IrisSegmentLib.slicer import startup
+        from IrisSegmentLib.slicer.startup import register
 
-        resources = startup.resourcesFolder(Path(__file__).resolve().parent)
-        slicer.app.connect("startupCompleted()", lambda: startup.registerSampleData(resources))
-        slicer.app.connect("startupCompleted()", startup.registerContextMenu)
+        slicer.app.connect("startupCompleted()", lambda: register(Path(__file__).resolve().parent))
 
 
 @parameterNodeWrapper
@@ -71,10 +68,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
-        self.logic = None
-        self._parameterNode = None
-        self._parameterNodeGuiTag = None
-        self._soon = None
+        self.logic = self._soon = self._parameterNode = self._parameterNodeGuiTag = None
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
@@ -119,9 +113,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.reference = ReferencePanel(
             part(ui.referenceSection), logic, self.progress, lambda preset: self.presets.show(), changed
         )
-        self.presets = PresetsPanel(
-            part(ui.presetsSection), logic, logic.shelf, self.progress, self.reference, changed
-        )
+        self.presets = PresetsPanel(part(ui.presetsSection), logic, logic.shelf, self.progress, self.reference, changed)
         self.strategy = StrategyPanel(part(ui.advancedSection), changed)
         self.targets = TargetsPanel(
             part(ui.targetsSection), logic, self.progress, self.presets.current, lambda: self.reference.volume,
@@ -171,10 +163,8 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic.close()  # what runs says that it is stopped while there still is a panel to say it in
         self._disconnectParameterNode()
         self.removeObservers()
-        self.reference.close()
-        self.review.close()
-        self.fit.close()
-        self.atlas.close()
+        for section in (self.reference, self.review, self.fit, self.atlas):
+            section.close()
         self._soon.stop()
 
     def onReload(self):
@@ -192,9 +182,8 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller=None, event=None):
-        self.targets.forget()
-        self.learn.forget()
-        self.atlas.forget()
+        for section in (self.targets, self.learn, self.atlas):
+            section.forget()
         if self.parent.isEntered:
             self.initializeParameterNode()
         self.targets.show()
@@ -243,8 +232,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         from IrisSegmentLib.slicer.shelf import PresetShelf
 
         self.shelf = PresetShelf()
-        self._session, self._sessionSettings = None, None
-        self._fetcher = None
+        self._session = self._sessionSettings = self._fetcher = None
         self.onNote = lambda sentence: None  # told what a person should read, whatever comes of the work
 
     def getParameterNode(self):
@@ -265,8 +253,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         """
         from IrisSegmentLib.slicer import scripted
 
-        ids = segmentIDs or list(segmentationNode.GetSegmentation().GetSegmentIDs())
-        return scripted.makePreset(self, volumeNode, segmentationNode, ids, name)
+        return scripted.makePreset(self, volumeNode, segmentationNode, segmentIDs, name)
 
     def process(self, preset, nodes, wish=None):
         """Segment volumes and sequences, and wait for it; returns a result node for each, in their order.
@@ -301,8 +288,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
             self.shelf.replace(preset, grown, volumeName)
             onDone(grown)
 
-        volumeName = volumeNode.GetName()
-        session = self._ready()
+        volumeName, session = volumeNode.GetName(), self._ready()
         return session.addReference(preset, volumeNode, segmentationNode, segmentIDs, onProgress, done, onError)
 
     def learn(self, preset, case, cases, onProgress, onCurve, onDone, onError):

@@ -29,13 +29,17 @@ def makePreset(
     logic: Logic,
     volumeNode: slicer.vtkMRMLScalarVolumeNode,
     segmentationNode: slicer.vtkMRMLSegmentationNode,
-    segmentIDs: Sequence[str],
+    segmentIDs: Sequence[str] | None,
     name: str,
 ) -> Preset:
-    """:raises IrisError: for a reference that cannot be learned from, or when the work was stopped."""
+    """Of all segments unless told.
+
+    :raises IrisError: for a reference that cannot be learned from, or when the work was stopped.
+    """
+    ids = segmentIDs or segmentationNode.GetSegmentation().GetSegmentIDs()
     presets: list[Preset] = []
     errors: list[str] = []
-    logic.encode(volumeNode, segmentationNode, segmentIDs, name, _nothing, presets.append, errors.append)
+    logic.encode(volumeNode, segmentationNode, list(ids), name, _nothing, presets.append, errors.append)
     _waitUntil(lambda: presets or errors)
     if errors:
         raise IrisError(errors[0] or "The work was stopped.")

@@ -7,6 +7,12 @@ from pathlib import Path
 import slicer
 
 
+def register(moduleFolder: Path) -> None:
+    """:param moduleFolder: where the module's file lies."""
+    registerSampleData(resourcesFolder(moduleFolder))
+    registerContextMenu()
+
+
 def resourcesFolder(moduleFolder: Path) -> Path:
     """The extension's Resources: beside the module once installed, beside its folder in a source tree."""
     places = (moduleFolder / "Resources", moduleFolder.parent / "Resources")
