@@ -33,10 +33,9 @@ class PresetLibrary:
         stem = safe_stem(preset.name)
         path = self.folder / f"{stem}{EXTENSION}"
         number = 2
-        while path.exists():
+        while not preset.save_new(path):
             path = self.folder / f"{stem} {number}{EXTENSION}"
             number += 1
-        preset.save(path)
         return path
 
     def delete(self, path: Path) -> None:

@@ -6,6 +6,7 @@ safetensors with JSON in its header, never pickle.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -148,6 +149,13 @@ class Preset:
         """
         write_whole(Path(path), self.to_bytes())
 
+    def save_new(self, path: str | Path) -> bool:
+        """Save unless there is such a file already, which another program may be writing now; whether it was saved.
+
+        :raises IrisError: as `save`.
+        """
+        return not Path(path).exists() and write_whole(Path(path), self.to_bytes(), replace=False)
+
     @classmethod
     def load(cls, path: str | Path) -> Preset:
         """Read a preset, strictly: anything unexpected is a refusal.
@@ -256,19 +264,44 @@ def _picked(embeddings: TaskEmbeddings, shown: Sequence[str], names: Sequence[st
     return TaskEmbeddings(tuple(picked(t) for t in embeddings.tokens), embeddings.keys, values)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write bytes beside ``path`` and rename, so that no reader ever sees half of them.
+def write_whole(path: Path, data: bytes, replace: bool = True) -> bool:
+    """Write bytes beside ``path`` and rename, so that no reader ever sees half of them; whether they were written.
 
+    :param replace: a file that is there already; else it stays, and the bytes are not written.
     :raises IrisError: when the folder is missing or cannot be written to.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        beside.write_bytes(data)
-        os.replace(beside, path)
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # else the name may reach the disk before the bytes do
+        if replace or not _claimed(beside, path):
+            os.replace(beside, path)
+    except FileExistsError:
+        return False
     except OSError as error:
         raise IrisError(f"'{path}' could not be written ({error.strerror}); choose another folder.") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a folder that went away too
+            beside.unlink()
+    return True
+
+
+def _claimed(beside: Path, path: Path) -> bool:
+    """Give a whole file its name unless another has it; False where the file system cannot.
+
+    :raises FileExistsError: when another has it.
+    """
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise
+    except (OSError, AttributeError):  # FAT and some network drives know no second name
+        if path.exists():
+            raise FileExistsError from None
+        return False
+    return True
 
 
 def tensors_of(prefix: str, reference: Reference) -> dict[str, Tensor]:

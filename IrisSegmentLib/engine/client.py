@@ -7,9 +7,7 @@ the next one starts a fresh worker. A job that does not heed its cancellation in
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +21,7 @@ from ..context.preset import Preset
 from ..errors import IrisError
 from ..imaging.volume import Segmentation, Volume
 from .engine import Result
+from .exchange import ExchangeFolder
 from .messages import Message, from_line, segmentation_out, to_line, volume_out
 from .networks import NetworkFile
 from .transport import Transport
@@ -80,7 +79,7 @@ class EngineClient:
         self._command = [*python, "-m", "IrisSegmentLib.engine.worker", "--device", device]
         if network is not None:
             self._command += ["--network", str(network)]
-        self._folder: Path | None = None
+        self._exchange = ExchangeFolder()
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
         self._numbers = 0
@@ -146,9 +145,7 @@ class EngineClient:
         if self._running is not None:
             self._end(self._running, "cancelled")
         self._mover.shutdown(wait=True)
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        self._exchange.remove()
 
     def _ask(self, what: str, stage: Any, answer: Any, callbacks: dict[str, Any]) -> Job:
         self._numbers += 1
@@ -193,9 +190,10 @@ class EngineClient:
         )
 
     def _exchange_folder(self) -> Path:
-        if self._folder is None or not self._folder.is_dir():
-            self._folder = Path(tempfile.mkdtemp(prefix="iris-"))  # readable by this user alone
-        return self._folder
+        if self._exchange.gone and self._transport.running:  # cleaned away under a worker that knows no other
+            self._life += 1
+            self._transport.kill()
+        return self._exchange.path()
 
     def _move(self, work: Callable[[], Any], job: Job, then: Callable[[Job, Any], None]) -> None:
         """Do file work on the mover's thread, then go on with its outcome on the caller's."""
@@ -265,17 +263,10 @@ class EngineClient:
         if job is self._running:
             self._running = None
             self._transport.post(self._next)
-        if self._folder is not None:
-            folder = self._folder
-            self._mover.submit(_remove, folder, f"{job.number}-*")
+        self._mover.submit(self._exchange.clear, f"{job.number}-*")
         if state == "done":
             job.on_done(value)
         elif state == "failed":
             job.on_error(error)
         else:
             job.on_cancelled()
-
-
-def _remove(folder: Path, pattern: str) -> None:
-    for path in folder.glob(pattern):
-        path.unlink(missing_ok=True)

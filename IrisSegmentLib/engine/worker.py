@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import queue
+import shutil
 import sys
 import threading
 import traceback
@@ -60,7 +61,7 @@ class Worker:
                 continue
             self._progress[job] = Progress(partial(self._tell, job))
             self._jobs.put(message)
-        os._exit(0)  # the parent is gone: nothing that still runs has anyone to answer to
+        self._leave()  # the parent is gone: nothing that still runs has anyone to answer to
 
     def _serve_one(self, message: Message) -> None:
         job = int(message["job"])
@@ -74,6 +75,8 @@ class Worker:
             self._say({"job": job, "error": str(error)})
         except Exception as error:  # the client is told in a sentence, the log keeps the whole story
             traceback.print_exc()
+            if _lost_device(error):
+                os._exit(1)  # a GPU that failed stays lost to this process; the client says so and starts another
             self._say({"job": job, "error": _in_words(error)})
         finally:
             del self._progress[job]
@@ -102,6 +105,11 @@ class Worker:
         found = get_network(source, folder, sha256=sha256, progress=progress)
         return {**asdict(found), "path": str(found.path)}
 
+    def _leave(self) -> None:
+        """End without the parent, which can no longer remove the scans that it handed over."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os._exit(0)
+
     def _tell(self, job: int, fraction: float, text: str) -> None:
         self._say({"job": job, "progress": fraction, "text": text})
 
@@ -111,11 +119,19 @@ class Worker:
                 self._out.write(to_line(message))
                 self._out.flush()
             except BrokenPipeError:
-                os._exit(0)  # the parent is gone
+                self._leave()
+
+
+NO_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "bad allocation")  # of CUDA, torch and C++
+
+
+def _lost_device(error: Exception) -> bool:
+    words = str(error).lower()
+    return "cuda error" in words and "out of memory" not in words
 
 
 def _in_words(error: Exception) -> str:
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY):
         return "There was not enough memory for this scan; close other scans or choose the CPU, then try again."
     return f"The computation failed unexpectedly ({type(error).__name__}); the log has the details."
 
