@@ -28,9 +28,9 @@ def from_line(line: str) -> Message | None:
     """The message of a line, or None when the line is none (a library that printed)."""
     try:
         message = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return message if isinstance(message, dict) else None
+    return message if isinstance(message, dict) and type(message.get("job")) is int else None
 
 
 def put_array(array: NDArray, folder: Path, name: str) -> str:

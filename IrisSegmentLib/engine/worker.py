@@ -54,8 +54,8 @@ class Worker:
             message = from_line(line)
             if message is None:
                 continue
-            job = int(message["job"])
-            if message["verb"] == "cancel":
+            job = message["job"]
+            if message.get("verb") == "cancel":
                 if job in self._progress:
                     self._progress[job].cancel()
                 continue
