@@ -83,6 +83,8 @@ class EngineClient:
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
         self._numbers = 0
+        self._sent = ""  # the running job's line, once its arrays are written
+        self._idle = False  # the worker was there before the running job, and has said nothing about it yet
         self._life = 0  # counts workers, so that late news of a dead one is known as such
         # One thread moves arrays to and from disk: file writing lets the caller's thread go on.
         self._mover = ThreadPoolExecutor(1, thread_name_prefix="iris-arrays")
@@ -167,7 +169,8 @@ class EngineClient:
         job.state = "running"
         try:
             folder = self._exchange_folder()
-            if not self._transport.running:
+            self._sent, self._idle = "", self._transport.running
+            if not self._idle:
                 self._start()
         except OSError as error:
             self._end(job, "failed", f"The background process could not be started ({error.strerror or error}).")
@@ -214,7 +217,8 @@ class EngineClient:
 
     def _send(self, job: Job, message: Message) -> None:
         if job is self._running and not job.ended:
-            self._transport.write(to_line({"job": job.number, **message}))
+            self._sent = to_line({"job": job.number, **message})
+            self._transport.write(self._sent)
 
     def _hear(self, line: str, life: int) -> None:
         message = from_line(line)
@@ -223,6 +227,7 @@ class EngineClient:
         job = self._running
         if job is None or message.get("job") != job.number:
             return
+        self._idle = False
         if "progress" in message:
             job.on_progress(float(message["progress"]), str(message["text"]))
         elif "done" in message:
@@ -239,8 +244,20 @@ class EngineClient:
         self._end(job, "done", value=value)
 
     def _died(self, life: int) -> None:
-        if life == self._life and self._running is not None:
-            self._end(self._running, "failed", DIED)
+        job = self._running
+        if life != self._life or job is None:
+            return
+        try:
+            if not self._idle:
+                self._end(job, "failed", DIED)
+                return
+            # It died idle, before this job: a new one does it, once.
+            self._idle = False
+            self._start()
+            if self._sent:
+                self._transport.write(self._sent)
+        except OSError as error:
+            self._end(job, "failed", f"The background process could not be started ({error.strerror or error}).")
 
     def _cancel(self, job: Job) -> None:
         if job in self._waiting:

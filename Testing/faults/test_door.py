@@ -123,6 +123,18 @@ def test_a_job_asked_for_while_a_worker_dies_is_done_by_a_new_one(temporary, tin
     client.close()
 
 
+def test_a_worker_that_was_killed_while_idle_costs_no_click(temporary, tiny_network, hippocampi):
+    transport = ProcessTransport()
+    client = EngineClient(transport, network=tiny_network, device="cpu")
+    preset = Engine(tiny_network, "cpu").encode(*hippocampi[0], name="h")
+    wait(transport, client.segment(hippocampi[1][0], preset))
+    os.kill(transport._process.pid, signal.SIGKILL)
+    job = client.segment(hippocampi[1][0], preset)
+    wait(transport, job)
+    assert job.state == "done", job.error
+    client.close()
+
+
 def test_lack_of_memory_and_lost_devices_are_known_by_their_words():
     cpu = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
     for words in ("CUDA out of memory. Tried to allocate 2 GiB", "std::bad_alloc", cpu):
