@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from ..errors import IrisError
 from ..imaging.volume import Segmentation, Volume
 from .engine import Result
 from .exchange import ExchangeFolder
-from .messages import Message, from_line, segmentation_out, to_line, volume_out
+from .messages import Message, from_line, get_array, path_in, segmentation_out, to_line, volume_out
 from .networks import NetworkFile
 from .transport import Transport
 
@@ -104,7 +105,7 @@ class EngineClient:
                 "name": name,
             }
 
-        return self._ask("encode", stage, lambda done, folder: Preset.load(folder / done["preset"]), callbacks)
+        return self._ask("encode", stage, lambda done, folder: Preset.load(path_in(folder, done["preset"])), callbacks)
 
     def segment(self, image: Volume, preset: Preset, **callbacks: Any) -> Job:
         """A target to a `Result`; callbacks as `Job` names them."""
@@ -118,7 +119,7 @@ class EngineClient:
             }
 
         def answer(done: Message, folder: Path) -> Result:
-            labels = np.load(folder / done["labels"], allow_pickle=False)
+            labels = np.array(get_array(folder, done["labels"]))
             segmentation = Segmentation(labels[None], image.affine, preset.segments, f"{image.name} {preset.name}")
             return Result(segmentation, tuple(done["confidence"]), tuple(done["volumes_ml"]), float(done["seconds"]))
 
@@ -209,6 +210,10 @@ class EngineClient:
                 self._transport.post(lambda: self._end(job, "failed", sentence))
             except OSError as error:
                 sentence = f"There was no room for the scan in the temporary folder ({error.strerror or error})."
+                self._transport.post(lambda: self._end(job, "failed", sentence))
+            except Exception as error:  # no job may wait for ever, whatever went wrong; the log has the whole story
+                traceback.print_exc()
+                sentence = f"The scan could not be handed over ({type(error).__name__}); the log has the details."
                 self._transport.post(lambda: self._end(job, "failed", sentence))
             else:
                 self._transport.post(lambda: then(job, outcome))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import IrisError
 from ..imaging.volume import Segment, Segmentation, Volume
 
 Message = dict[str, Any]
@@ -39,14 +40,27 @@ def put_array(array: NDArray, folder: Path, name: str) -> str:
     return f"{name}.npy"
 
 
+def path_in(folder: Path, name: str) -> Path:
+    """A file of the exchange folder.
+
+    :raises ValueError: for a name that leaves the folder.
+    """
+    if Path(name).name != name or name in ("", ".", ".."):
+        raise ValueError(f"not a file of the exchange folder: {name}")
+    return folder / name
+
+
 def get_array(folder: Path, name: str) -> NDArray:
     """Memory-map an array of the folder.
 
     :raises ValueError: for a name that leaves the folder.
+    :raises IrisError: when the file is gone or damaged.
     """
-    if Path(name).name != name:
-        raise ValueError(f"not a file of the exchange folder: {name}")
-    mapped: NDArray = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+    path = path_in(folder, name)
+    try:
+        mapped: NDArray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, ValueError, SyntaxError, TypeError, OverflowError, MemoryError) as error:
+        raise IrisError("A scan was damaged on its way to or from the background process; try again.") from error
     return mapped
 
 

@@ -21,7 +21,7 @@ from typing import TextIO
 from ..context.preset import Preset
 from ..errors import IrisError
 from .engine import Engine
-from .messages import Message, from_line, put_array, segmentation_in, to_line, volume_in
+from .messages import Message, from_line, path_in, put_array, segmentation_in, to_line, volume_in
 from .networks import get_network
 from .progress import Cancelled, Progress
 
@@ -91,7 +91,7 @@ class Worker:
 
     def _segment(self, message: Message, progress: Progress) -> Message:
         image = volume_in(message["image"], self._folder)
-        preset = Preset.load(self._folder / message["preset"])
+        preset = Preset.load(path_in(self._folder, message["preset"]))
         result = self._engine.segment(image, preset, progress=progress)
         return {
             "labels": put_array(result.segmentation.layers[0], self._folder, f"{message['job']}-labels"),
@@ -133,6 +133,9 @@ def _lost_device(error: Exception) -> bool:
 def _in_words(error: Exception) -> str:
     if isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY):
         return "There was not enough memory for this scan; close other scans or choose the CPU, then try again."
+    if isinstance(error, OSError):
+        reason = error.strerror or error
+        return f"The result could not be written to the temporary folder ({reason}); make room there, then try again."
     return f"The computation failed unexpectedly ({type(error).__name__}); the log has the details."
 
 
