@@ -201,7 +201,7 @@ def run(count: int, seed: int, show: Callable[[str], None]) -> int:
                 bad[kind] += 1
                 show(f"fault {number} of seed {seed}, {kind}: {'; '.join(wrong)} (it said: {job.state} {sentences})")
         bench.client.close()
-        if left := list(bench.temporary.iterdir()):
+        if left := list(bench.temporary.glob("irissegment-*")):
             bad["the end"] += 1
             show(f"left at the end: {left}")
     for kind in [*made, *(["the end"] if bad["the end"] else [])]:
