@@ -59,7 +59,7 @@ def get_array(folder: Path, name: str) -> NDArray:
     path = path_in(folder, name)
     try:
         mapped: NDArray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, ValueError, SyntaxError, TypeError, OverflowError, MemoryError) as error:
+    except Exception as error:  # a damaged header fails in any way it likes, and each means the same
         raise IrisError("A scan was damaged on its way to or from the background process; try again.") from error
     return mapped
 

@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..errors import IrisError
+from .headers import stored_bytes
 from .volume import Segment, Segmentation, Volume
 
 _LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -117,7 +118,7 @@ def _read(path: Path) -> sitk.Image:
     # The format that the name says, and no other: some can be made to read any file of the machine.
     reader.SetImageIO(next((f for ending, f in FORMATS.items() if path.name.lower().endswith(ending)), ""))
     try:
-        stored = _stored(path)
+        stored = stored_bytes(path)
         reader.ReadImageInformation()
         _check_claim(reader, stored, path)
         image = reader.Execute()
@@ -128,33 +129,6 @@ def _read(path: Path) -> sitk.Image:
     if image.GetDimension() != 3:
         raise IrisError(f"'{path.name}' has {image.GetDimension()} dimensions; choose one 3D frame of it.")
     return image
-
-
-def _stored(path: Path) -> int:
-    """Bytes that hold the voxels of a scan, compressed or not. A NRRD or MetaImage header may name other files for
-    them: those must lie in its own folder.
-
-    :raises IrisError: when one lies elsewhere.
-    """
-    if path.is_dir():
-        raise IrisError(f"'{path}' is a folder; choose a file in it.")
-    if not path.name.lower().endswith((".nrrd", ".nhdr", ".mha", ".mhd")):
-        return path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(2**20).decode("latin-1")
-    if head.startswith("NRRD"):
-        found = re.search(r"^data ?file:(.*)", re.split(r"\r?\n\r?\n", head)[0], re.IGNORECASE | re.MULTILINE)
-    else:
-        found = re.search(r"^[ \t]*ElementDataFile[ \t]*[=:](.*)", head, re.IGNORECASE | re.MULTILINE)
-    rest = head[found.end() :] if found else ""
-    named = found.group(1).strip() if found else "LOCAL"
-    if named.upper() == "LOCAL":
-        return path.stat().st_size
-    for name in [named, *(rest.splitlines() if named.upper().startswith("LIST") else ())]:
-        place = name.strip().replace("\\", "/")
-        if place.startswith("/") or re.match("[A-Za-z]:", place) or ".." in place.split("/"):
-            raise IrisError(f"'{path.name}' names voxels outside its own folder; put all of its files into one folder.")
-    return sum(p.stat().st_size for p in path.parent.rglob("*") if p.is_file())
 
 
 def _check_claim(reader: sitk.ImageFileReader, stored: int, path: Path) -> None:
