@@ -4,17 +4,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Where the labelled sets lie, for training and evaluation; tests that need them say so when they are not there.
 DATA ?= ../shared/data
+# How many faults, and which.
+N ?= 1000
+SEED ?= 0
 STRATEGY ?= one-shot
 # How many processes train together, and the threads of each.
 PROCESSES ?= 1
 THREADS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) / $(PROCESSES) )))
 
-.PHONY: help install demo test lint types evaluate reproduce train clean
+.PHONY: help install demo test lint types evaluate reproduce train clean faults geometry licences audit
 
 help:
 	@echo "make demo      mark one scan, segment others, write a report (about 2 minutes)"
 	@echo "make test      all checks"
 	@echo "make slow      tests that take minutes"
+	@echo "make faults    N=1000 seeded faults around the worker, by kind"
+	@echo "make geometry  500 random grids against SimpleITK"
+	@echo "make licences  the license of every dependency"
+	@echo "make audit     known holes of every dependency (asks the web)"
 	@echo "make benchmark speed and memory on this machine"
 	@echo "make evaluate  Dice on the test split of DATA=$(DATA)"
 	@echo "make reproduce the paper's tables and figures at our scale, in runs/reproduced (hours: networks are trained)"
@@ -42,6 +49,19 @@ types: install
 
 slow: install
 	$(BIN)/python -m pytest -m slow --timeout 3600
+
+faults: install
+	PYTHONPATH=.:Testing $(BIN)/python Testing/faults/bench.py $(N) $(SEED)
+
+geometry: install
+	IRIS_EXAMPLES=500 $(BIN)/python -m pytest Testing/geometry --timeout 7200
+
+licences: install
+	$(BIN)/python Testing/licences.py
+
+audit: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python -m pip_audit --skip-editable
 
 benchmark: install
 	@mkdir -p runs

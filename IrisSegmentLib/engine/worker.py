@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import queue
+import shutil
 import sys
 import threading
 import traceback
@@ -20,7 +21,7 @@ from typing import TextIO
 from ..context.preset import Preset
 from ..errors import IrisError
 from .engine import Engine
-from .messages import Message, doubt_out, from_line, put_array, segmentation_in, to_line, volume_in
+from .messages import Message, doubt_out, from_line, path_in, put_array, segmentation_in, to_line, volume_in
 from .networks import get_network
 from .progress import Cancelled, Progress
 
@@ -53,14 +54,14 @@ class Worker:
             message = from_line(line)
             if message is None:
                 continue
-            job = int(message["job"])
-            if message["verb"] == "cancel":
+            job = message["job"]
+            if message.get("verb") == "cancel":
                 if job in self._progress:
                     self._progress[job].cancel()
                 continue
             self._progress[job] = Progress(partial(self._tell, job))
             self._jobs.put(message)
-        os._exit(0)  # the parent is gone: nothing that still runs has anyone to answer to
+        self._leave()  # the parent is gone: nothing that still runs has anyone to answer to
 
     def _serve_one(self, message: Message) -> None:
         job = int(message["job"])
@@ -77,6 +78,8 @@ class Worker:
             self._say({"job": job, "error": str(error)})
         except Exception as error:  # the client is told in a sentence, the log keeps the whole story
             traceback.print_exc()
+            if _lost_device(error):
+                os._exit(1)  # a GPU that failed stays lost to this process; the client says so and starts another
             self._say({"job": job, "error": _in_words(error)})
         finally:
             del self._progress[job]
@@ -89,7 +92,7 @@ class Worker:
 
     def _segment(self, message: Message, progress: Progress) -> Message:
         image = volume_in(message["image"], self._folder)
-        preset = Preset.load(self._folder / message["preset"])
+        preset = Preset.load(path_in(self._folder, message["preset"]))
         result = self._engine.segment(image, preset, progress=progress)
         assert result.doubt is not None
         return {
@@ -103,7 +106,7 @@ class Worker:
     def _measure(self, message: Message, progress: Progress) -> Message:
         image = volume_in(message["image"], self._folder)
         segmentation = segmentation_in(message["segmentation"], self._folder)
-        preset = Preset.load(self._folder / message["preset"])
+        preset = Preset.load(path_in(self._folder, message["preset"]))
         return {"dice": list(self._engine.measure(image, segmentation, preset, progress=progress))}
 
     def _look(self, message: Message, progress: Progress) -> Message:
@@ -112,7 +115,7 @@ class Worker:
         return {"vector": vector.tolist(), "network": self._engine.network.hash}
 
     def _tune(self, message: Message, progress: Progress) -> Message:
-        preset = Preset.load(self._folder / message["preset"])
+        preset = Preset.load(path_in(self._folder, message["preset"]))
         scans = [
             (volume_in(scan["image"], self._folder), segmentation_in(scan["segmentation"], self._folder))
             for scan in message["scans"]
@@ -140,6 +143,11 @@ class Worker:
         found = get_network(source, folder, sha256=sha256, progress=progress)
         return {**asdict(found), "path": str(found.path)}
 
+    def _leave(self) -> None:
+        """End without the parent, which can no longer remove the scans that it handed over."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os._exit(0)
+
     def _tell(self, job: int, fraction: float, text: str) -> None:
         self._say({"job": job, "progress": fraction, "text": text})
 
@@ -149,12 +157,23 @@ class Worker:
                 self._out.write(to_line(message))
                 self._out.flush()
             except BrokenPipeError:
-                os._exit(0)  # the parent is gone
+                self._leave()
+
+
+NO_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "bad allocation")  # of CUDA, torch and C++
+
+
+def _lost_device(error: Exception) -> bool:
+    words = str(error).lower()
+    return "cuda error" in words and "out of memory" not in words
 
 
 def _in_words(error: Exception) -> str:
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY):
         return "There was not enough memory for this scan; close other scans or choose the CPU, then try again."
+    if isinstance(error, OSError):
+        reason = error.strerror or error
+        return f"The result could not be written to the temporary folder ({reason}); make room there, then try again."
     return f"The computation failed unexpectedly ({type(error).__name__}); the log has the details."
 
 

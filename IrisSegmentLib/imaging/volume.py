@@ -6,6 +6,7 @@ transposed at the door. An affine maps an index (i, j, k, 1) to millimetres in R
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import IrisError
+
+# What moves a terminal's cursor, hides what follows, or is half a character and cannot be printed.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def plain(words: str) -> str:
+    """Words of a file as they can be shown anywhere: what no person writes into a name becomes a space."""
+    return _UNPRINTABLE.sub(" ", words)
 
 
 def spacing_of(affine: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -89,6 +98,10 @@ class Segment:
     terminology: str = ""
     layer: int = 0
     label: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", plain(self.name).replace("\n", " "))
+        object.__setattr__(self, "terminology", plain(self.terminology))
 
 
 @dataclass(frozen=True)

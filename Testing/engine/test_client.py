@@ -114,7 +114,7 @@ def test_jobs_wait_their_turn_and_all_come(bench, preset, hippocampi):
 def test_arrays_pass_in_a_private_folder_that_is_gone_afterwards(bench, preset, hippocampi):
     job = bench.ask("segment", hippocampi[1][0], preset)
     bench.until_progress()
-    folder = bench.client._folder
+    folder = bench.client._exchange.path()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     bench.wait(job)
     process = bench.transport._process
