@@ -12,10 +12,11 @@ STRATEGY ?= one-shot
 PROCESSES ?= 1
 THREADS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) / $(PROCESSES) )))
 
-.PHONY: help install demo test lint types evaluate reproduce train clean faults geometry licences audit
+.PHONY: help install demo screenshots test lint types evaluate reproduce train clean faults geometry licences audit
 
 help:
 	@echo "make demo      mark one scan, segment others, write a report (about 2 minutes)"
+	@echo "make screenshots every picture of the README, from the real panel"
 	@echo "make test      all checks"
 	@echo "make slow      tests that take minutes"
 	@echo "make faults    N=1000 seeded faults around the worker, by kind"
@@ -38,11 +39,14 @@ $(VENV)/installed: pyproject.toml
 demo: install
 	$(BIN)/python Testing/Demo/demo.py --output demo-output
 
+screenshots: install
+	PYTHONPATH=.:Testing $(BIN)/python Testing/Screenshots/screenshots.py
+
 test: install lint types
 	$(BIN)/python -m pytest -m "not slow"
 
 lint: install
-	$(BIN)/ruff check IrisSegment IrisSegmentLib Testing
+	$(BIN)/ruff check IrisSegment IrisSegmentLib SegmentEditorIris Testing
 
 types: install
 	$(BIN)/mypy

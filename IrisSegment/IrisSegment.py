@@ -2,14 +2,13 @@
 
 import importlib.util
 import sys
-import time
 from pathlib import Path
 
 import ctk  # noqa: F401  (the panel's .ui file needs its widgets registered)
 import qt
 import slicer
 import vtk
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
@@ -40,34 +39,11 @@ class IrisSegment(ScriptedLoadableModule):
         # From a source tree the library lies beside this module's folder, which Slicer does not look into.
         if importlib.util.find_spec("IrisSegmentLib") is None:
             sys.path.append(str(Path(__file__).resolve().parents[1]))
-        slicer.app.connect("startupCompleted()", registerSampleData)
+        from IrisSegmentLib.slicer import startup
 
-
-def resourcesFolder() -> Path:
-    """The extension's Resources: beside the module once installed, beside its folder in a source tree."""
-    here = Path(__file__).resolve().parent
-    places = (here / "Resources", here.parent / "Resources")
-    return next((place for place in places if (place / "SampleCases").is_dir()), places[0])
-
-
-def registerSampleData():
-    """Offer the bundled sample cases in the Sample Data module."""
-    try:
-        import SampleData
-    except ModuleNotFoundError:  # a Slicer without that module loses the samples only
-        return
-    cases = resourcesFolder() / "SampleCases" / "hippocampus"
-    for path in sorted(cases.glob("*_image.nii.gz")):
-        name = path.name.removesuffix("_image.nii.gz")
-        label = path.with_name(f"{name}_label.nii.gz")
-        SampleData.SampleDataLogic.registerCustomSampleDataSource(
-            category="IrisSegment",
-            sampleName=name,
-            uris=[path.as_uri(), label.as_uri()],
-            fileNames=[path.name, label.name],
-            nodeNames=[name, f"{name} manual"],
-            loadFileTypes=["VolumeFile", "SegmentationFile"],
-        )
+        resources = startup.resourcesFolder(Path(__file__).resolve().parent)
+        slicer.app.connect("startupCompleted()", lambda: startup.registerSampleData(resources))
+        slicer.app.connect("startupCompleted()", startup.registerContextMenu)
 
 
 @parameterNodeWrapper
@@ -78,11 +54,15 @@ class IrisSegmentParameterNode:
     referenceVolume - The marked volume.
     referenceSegmentation - What is marked in it.
     presetName - What the learned task is called; empty for the segmentation's name.
+    region - Outside of it nothing is segmented.
+    destination - The segmentation to add results to; none for a new one each.
     """
 
     referenceVolume: vtkMRMLScalarVolumeNode
     referenceSegmentation: vtkMRMLSegmentationNode
     presetName: str = ""
+    region: vtkMRMLMarkupsROINode
+    destination: vtkMRMLSegmentationNode
 
 
 class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -121,6 +101,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _setUpSections(self):
         from IrisSegmentLib.slicer.panels.atlas import AtlasPanel
+        from IrisSegmentLib.slicer.panels.diagnostics import DiagnosticsPanel
         from IrisSegmentLib.slicer.panels.drop import DropFilter
         from IrisSegmentLib.slicer.panels.fit import FitPanel
         from IrisSegmentLib.slicer.panels.learn import LearnPanel
@@ -130,6 +111,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from IrisSegmentLib.slicer.panels.progress import ProgressPanel
         from IrisSegmentLib.slicer.panels.reference import ReferencePanel
         from IrisSegmentLib.slicer.panels.review import ReviewPanel
+        from IrisSegmentLib.slicer.panels.strategy import StrategyPanel
         from IrisSegmentLib.slicer.panels.targets import TargetsPanel
 
         ui, logic, changed, part = self.ui, self.logic, self._updateButtons, slicer.util.childWidgetVariables
@@ -140,21 +122,25 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.presets = PresetsPanel(
             part(ui.presetsSection), logic, logic.shelf, self.progress, self.reference, changed
         )
+        self.strategy = StrategyPanel(part(ui.advancedSection), changed)
         self.targets = TargetsPanel(
-            part(ui.targetsSection), logic, self.progress, self.presets.current, lambda: self.reference.volume, changed
-        )
+            part(ui.targetsSection), logic, self.progress, self.presets.current, lambda: self.reference.volume,
+            self.strategy.wish, changed,
+        )  # fmt: skip
         self.review = ReviewPanel(part(ui.reviewSection), self.progress, changed)
         self.learn = LearnPanel(
-            part(ui.learnSection), logic, self.progress, self.review, self.presets, self._segmentAgain, changed
+            part(ui.learnSection), logic, self.progress, self.review, self.presets, self._segmentOnly, changed
         )
         self.library = LibraryPanel(part(ui.librarySection), logic, logic.shelf, self.progress, self.presets, changed)
         self.atlas = AtlasPanel(part(ui.mapSection), self.progress, self.presets, self.library, changed)
         self.fit = FitPanel(part(ui.presetsSection), self.presets.current, self.targets.ticked)
         self.dropFilter = DropFilter(self.parent, self.library.take)
+        self.diagnostics = DiagnosticsPanel(part(ui.advancedSection), self.progress)
+        logic.onNote = self.progress.note
         self.network = NetworkPanel(part(ui.advancedSection), logic, self.progress, changed)
         self.sections = (
-            self.reference, self.presets, self.targets, self.progress, self.review, self.learn, self.library,
-            self.atlas, self.fit, self.network,
+            self.reference, self.presets, self.strategy, self.targets, self.progress, self.review, self.learn,
+            self.library, self.atlas, self.fit, self.network,
         )  # fmt: skip
 
     def _updateButtons(self):
@@ -162,8 +148,14 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for section in self.sections:
             section.updateButtons()
 
-    def _segmentAgain(self, volumeNodes):
-        self.targets.tickOnly(volumeNodes)
+    def segmentWith(self, choice, nodes):
+        """Segment volumes or sequences, and no others, with a preset that was chosen elsewhere in Slicer."""
+        with self.progress.errorsInWords():
+            self.presets.show(select=choice.preset(self.logic))
+            self._segmentOnly(nodes)
+
+    def _segmentOnly(self, nodes):
+        self.targets.tickOnly(nodes)
         self.targets.segmentAll()
 
     # Life of the panel
@@ -238,8 +230,12 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
     Example::
 
         logic = IrisSegmentLogic()
-        logic.encode(volumeNode, segmentationNode, segmentIDs, "hippocampus", onProgress, onDone, onError)
-        logic.segmentAll(logic.presets[0], volumeNodes, onTarget, onFinished)
+        preset = logic.makePreset(volumeNode, segmentationNode, "liver")  # or logic.loadPreset("liver.iris")
+        segmentationNodes = logic.process(preset, [otherVolumeNode, anotherVolumeNode])
+        logic.savePreset(preset, "liver.iris")
+        logic.close()
+
+    `makePreset` and `process` wait, while Slicer stays alive; `encode` and `segmentAll` return at once and call back.
     """
 
     def __init__(self):
@@ -249,6 +245,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         self.shelf = PresetShelf()
         self._session, self._sessionSettings = None, None
         self._fetcher = None
+        self.onNote = lambda sentence: None  # told what a person should read, whatever comes of the work
 
     def getParameterNode(self):
         return IrisSegmentParameterNode(super().getParameterNode())
@@ -260,6 +257,25 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
     @property
     def busy(self):
         return self._session is not None and self._session.busy
+
+    def makePreset(self, volumeNode, segmentationNode, name, segmentIDs=None):
+        """Learn a preset from a marked volume, of all segments unless told, and wait for it.
+
+        :raises IrisError: for a reference that cannot be learned from, or when packages are declined.
+        """
+        from IrisSegmentLib.slicer import scripted
+
+        ids = segmentIDs or list(segmentationNode.GetSegmentation().GetSegmentIDs())
+        return scripted.makePreset(self, volumeNode, segmentationNode, ids, name)
+
+    def process(self, preset, nodes, wish=None):
+        """Segment volumes and sequences, and wait for it; returns a result node for each, in their order.
+
+        :raises IrisError: when one of them failed; what the others gave is in the scene.
+        """
+        from IrisSegmentLib.slicer import scripted
+
+        return scripted.process(self, preset, nodes, wish)
 
     def encode(self, volumeNode, segmentationNode, segmentIDs, name, onProgress, onDone, onError):
         """Learn a preset in the background; it joins `presets` before ``onDone(preset)``.
@@ -310,9 +326,15 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         """
         return self._ready().look(volumeNode, onProgress, onDone, onError)
 
-    def segmentAll(self, preset, volumeNodes, onTarget, onFinished):
-        """Segment volumes in the background: ``onTarget(volumeID, state, fraction, words)`` as they fare."""
-        self._ready().segmentAll(preset, volumeNodes, onTarget, onFinished)
+    def segmentAll(self, preset, nodes, onTarget, onFinished, wish=None):
+        """Segment volumes, and sequences of volumes, in the background: ``onTarget(nodeID, state, fraction, words)`` as
+        they fare. The `wish` says how, and where the results go; by default beside each volume."""
+        self._ready().segmentAll(preset, nodes, onTarget, onFinished, wish)
+
+    def cancelTarget(self, nodeID):
+        """Stop one target; the others go on."""
+        if self._session is not None:
+            self._session.cancelTarget(nodeID)
 
     def cancel(self):
         if self._session is not None:
@@ -379,7 +401,8 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
             self.ensurePackages()
             from IrisSegmentLib.slicer.session import Session
 
-            self._session, self._sessionSettings = Session(*wanted), wanted
+            self._session = Session(*wanted, onNote=lambda sentence: self.onNote(sentence))
+            self._sessionSettings = wanted
         return self._session
 
 
@@ -394,32 +417,18 @@ class IrisSegmentTest(ScriptedLoadableModuleTest):
         self.test_sampleCases()
 
     def test_sampleCases(self):
-        cases = sorted((resourcesFolder() / "SampleCases" / "hippocampus").glob("*_image.nii.gz"))[:2]
+        from IrisSegmentLib.slicer.startup import resourcesFolder
+
+        samples = resourcesFolder(Path(__file__).resolve().parent) / "SampleCases" / "hippocampus"
+        cases = sorted(samples.glob("*_image.nii.gz"))[:2]
         volumes = [slicer.util.loadVolume(str(path)) for path in cases]
         label = str(cases[0]).replace("_image", "_label")
         segmentation = slicer.util.loadSegmentation(label)
         logic = IrisSegmentLogic()
-        outcome = {}
         try:
-            logic.encode(
-                volumes[0], segmentation, list(segmentation.GetSegmentation().GetSegmentIDs()), "test",
-                lambda *_: None, lambda preset: outcome.update(preset=preset),
-                lambda words: outcome.update(error=words),
-            )  # fmt: skip
-            self._waitFor(lambda: outcome)
-            self.assertIn("preset", outcome, outcome.get("error"))
-            logic.segmentAll(
-                outcome["preset"], volumes[1:], lambda volumeID, state, *_: outcome.update({volumeID: state}),
-                lambda: outcome.update(finished=True),
-            )  # fmt: skip
-            self._waitFor(lambda: "finished" in outcome)
-            self.assertEqual(outcome[volumes[1].GetID()], "done")
+            preset = logic.makePreset(volumes[0], segmentation, "test")
+            (result,) = logic.process(preset, volumes[1:])
+            self.assertEqual(result.GetSegmentation().GetNumberOfSegments(), 2)
         finally:
             logic.close()
         self.delayDisplay("Test passed")
-
-    def _waitFor(self, happened, seconds=120):
-        until = time.monotonic() + seconds
-        while not happened() and time.monotonic() < until:
-            slicer.app.processEvents()
-            time.sleep(0.005)

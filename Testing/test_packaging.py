@@ -1,9 +1,11 @@
 """What Slicer's build takes for granted: every file is listed, and the two descriptions of the extension agree."""
 
 import ast
+import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,11 +18,21 @@ def listed(cmake: str, keyword: str) -> set[str]:
     return set(re.search(rf"{keyword}\s+([^()]*?)\s*(?=[A-Z_]{{5,}}|\))", cmake).group(1).split())
 
 
-def test_every_library_file_is_installed():
+@pytest.mark.parametrize("folder", ["IrisSegment", "IrisSegmentLib", "SegmentEditorIris"])
+def test_every_file_is_listed_and_every_listed_file_is_there(folder):
     """Slicer's macro leaves out an unlisted file without a word."""
-    found = {str(p.relative_to(LIBRARY)) for p in LIBRARY.rglob("*.py")}
-    cmake = (LIBRARY / "CMakeLists.txt").read_text()
-    assert listed(cmake, "SCRIPTS") == found
+    cmake = (ROOT / folder / "CMakeLists.txt").read_text().replace("${MODULE_NAME}", folder)
+    found = {p.relative_to(ROOT / folder).as_posix() for p in (ROOT / folder).rglob("*") if p.is_file()}
+    found = {name for name in found if "__pycache__" not in name and name != "CMakeLists.txt"}
+    scripts = {name for name in found if name.endswith(".py")}
+    assert listed(cmake, "SCRIPTS") == scripts
+    assert (listed(cmake, "RESOURCES") if "RESOURCES" in cmake else set()) == found - scripts
+
+
+def test_every_module_is_built():
+    cmake = (ROOT / "CMakeLists.txt").read_text()
+    modules = {path.parent.name for path in ROOT.glob("*/CMakeLists.txt")}
+    assert set(re.findall(r"add_subdirectory\((\w+)\)", cmake)) == modules
 
 
 def test_the_descriptions_of_the_extension_agree():
@@ -31,20 +43,76 @@ def test_the_descriptions_of_the_extension_agree():
         assert re.search(rf'EXTENSION_{key.upper()} "([^"]*)"', cmake).group(1) == words[key], key
 
 
+def test_the_entry_in_the_catalog_agrees_with_the_extension():
+    """As the Extensions Index checks it: these keys and no others, dependencies as the build has them."""
+    entry = json.loads((ROOT / "IrisSegment.json").read_text())
+    required = {"$schema", "category", "scm_url"}
+    allowed = required | {"scm_type", "scm_revision", "build_dependencies", "build_subdirectory", "enabled", "tier"}
+    assert required <= set(entry) <= allowed
+    cmake = (ROOT / "CMakeLists.txt").read_text()
+    lines = (ROOT / "IrisSegment.s4ext").read_text().splitlines()
+    words = dict(line.split(" ", 1) for line in lines if line and not line.startswith("#"))
+    assert " ".join(entry["build_dependencies"]) == re.search(r'EXTENSION_DEPENDS "([^"]*)"', cmake).group(1)
+    assert entry["category"] == re.search(r'EXTENSION_CATEGORY "([^"]*)"', cmake).group(1)
+    assert (entry["scm_url"], entry["scm_revision"]) == (words["scmurl"], words["scmrevision"])
+    assert (entry["build_subdirectory"], str(entry["tier"])) == (words["build_subdirectory"], words["tier"])
+    name = re.search(r"project\((\w+)\)", cmake).group(1)
+    assert entry["scm_url"].endswith(f"/Slicer{name}") and (ROOT / f"{name}.s4ext").is_file()
+
+
 def test_pictures_that_the_descriptions_name_exist():
     for url in re.findall(r"main/(\S+\.png)", (ROOT / "CMakeLists.txt").read_text()):
         assert (ROOT / url.rstrip('"')).is_file(), url
 
 
-def test_the_module_imports_nothing_heavy_when_slicer_starts():
-    tree = ast.parse((ROOT / "IrisSegment" / "IrisSegment.py").read_text())
+MODULES = ("IrisSegment/IrisSegment.py", "SegmentEditorIris/SegmentEditorIris.py")
+PLUGINS = (
+    "SegmentEditorIris/SegmentEditorIrisLib/SegmentEditorEffect.py",
+    "IrisSegmentLib/slicer/IrisSegmentSubjectHierarchyPlugin.py",
+)
+SLICERS_OWN = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK", "SegmentEditorEffects", "SubjectHierarchyPlugins"}
+
+
+@pytest.mark.parametrize("path", MODULES + PLUGINS)
+def test_what_slicer_loads_imports_nothing_that_must_be_installed(path):
     names = set()
-    for node in tree.body:
+    for node in ast.parse((ROOT / path).read_text()).body:
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names.add(node.module.split(".")[0])
-    assert names <= {"importlib", "logging", "sys", "time", "pathlib", "slicer", "vtk", "qt", "ctk"}
+    ours = {"IrisSegmentLib"} if path in PLUGINS else set()  # loaded when Slicer has started, and light (see below)
+    assert names <= set(sys.stdlib_module_names) | SLICERS_OWN | ours
+
+
+@pytest.mark.parametrize("path", MODULES + PLUGINS)
+def test_nothing_runs_when_a_module_is_imported(path):
+    harmless = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef)
+    for node in ast.parse((ROOT / path).read_text()).body:
+        isText = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        assert isText or isinstance(node, harmless), ast.unparse(node)
+
+
+def test_what_slicer_shows_before_anything_is_installed_needs_no_torch():
+    """The panel, the menu and what they use at once: followed from import to import, within functions left out."""
+    room = LIBRARY / "slicer"
+    waiting = [room / "IrisSegmentSubjectHierarchyPlugin.py", *(room / "panels").glob("*.py")]
+    seen = set()
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ImportFrom):
+                base = path.parents[node.level - 1] if node.level else ROOT
+                target = base.joinpath(*(node.module or "").split("."))
+                assert (node.module or "").split(".")[0] not in {"torch", "monai", "safetensors"}, path
+                for place in (target.with_suffix(".py"), target / "__init__.py", target.parent / "__init__.py"):
+                    waiting += [place] if place.is_file() and LIBRARY in place.parents else []
+                waiting += [p for a in node.names if (p := target / f"{a.name}.py").is_file() and LIBRARY in p.parents]
+            elif isinstance(node, ast.Import):
+                assert not {a.name.split(".")[0] for a in node.names} & {"torch", "monai", "safetensors"}, path
 
 
 def test_imports_point_one_way():
@@ -122,6 +190,7 @@ set(BUILD_TESTING OFF)
     for name in (
         "IrisSegment.py", "Resources/UI/IrisSegment.ui", "Resources/requirements.txt",
         "Resources/Network/iris-small.safetensors", "Resources/SampleCases/hippocampus/dataset.json",
-        "IrisSegmentLib/engine/worker.py",
+        "IrisSegmentLib/engine/worker.py", "SegmentEditorIris.py", "SegmentEditorIrisLib/SegmentEditorEffect.py",
+        "IrisSegmentLib/slicer/IrisSegmentSubjectHierarchyPlugin.py",
     ):  # fmt: skip
         assert (home / name).is_file(), name

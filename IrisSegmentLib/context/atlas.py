@@ -1,8 +1,9 @@
 """A map of classes: what each looks like to the network, as places in a plane (after the paper's Figure 5).
 
-Of the vectors that retrieval goes by, and not of the tokens: those of the bundled network are nearly all alike (of 12
-sample classes, 3 have one of their own kind as the nearest by tokens, 12 by these vectors). Principal components and
-not t-SNE: they need nothing but numpy, and the same presets give the same map.
+Of the vectors that retrieval goes by, and not of the tokens: those of the bundled network are nearly all alike (of the
+12 classes in the bundled samples, 3 had one of their own kind as the nearest by tokens, 12 by these vectors; four kinds
+of vector were tried). Principal components and not t-SNE: they need nothing but numpy, and the same presets give the
+same map.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ class Job:
     """One request. ``state`` is waiting, running, done, failed or cancelled; the callbacks say how it goes.
 
     :param on_progress: share done (0..1) and plain words; on_done: the answer; on_error: one sentence;
-        on_cancelled: it stopped and left nothing; on_curve: while it tunes, Dice of the scans held back so far.
+        on_cancelled: it stopped and left nothing; on_note: a sentence that a person should read whatever comes of it;
+        on_curve: while it tunes, Dice of the scans held back so far.
     """
 
     what: str
@@ -48,6 +49,7 @@ class Job:
     on_error: Callable[[str], None]
     on_cancelled: Callable[[], None]
     on_curve: Callable[[Sequence[float]], None]
+    on_note: Callable[[str], None]
     number: int
     state: str = "waiting"
     error: str = ""
@@ -134,8 +136,22 @@ class EngineClient:
 
         return self._ask("encode", stage, lambda done, folder: Preset.load(path_in(folder, done["preset"])), callbacks)
 
-    def segment(self, image: Volume, preset: Preset, **callbacks: Any) -> Job:
-        """A target to a `Result`; callbacks as `Job` names them."""
+    def segment(
+        self,
+        image: Volume,
+        preset: Preset,
+        *,
+        strategy: str = "ensemble",
+        source: Path | None = None,
+        finish: Callable[[Result], Any] = lambda result: result,
+        **callbacks: Any,
+    ) -> Job:
+        """A target to a `Result`; callbacks as `Job` names them.
+
+        :param strategy: as for `Engine.choose`.
+        :param source: a pool or a memory bank that the preset's segments are found by, instead of by the preset itself.
+        :param finish: makes of the result what is answered, on another thread than the caller's.
+        """
 
         def stage(number: int, folder: Path) -> Message:
             preset.save(folder / f"{number}-preset.iris")
@@ -143,15 +159,18 @@ class EngineClient:
                 "verb": "segment",
                 "image": volume_out(image, folder, f"{number}-image"),
                 "preset": f"{number}-preset.iris",
+                "strategy": strategy,
+                "source": str(source) if source else "",
             }
 
-        def answer(done: Message, folder: Path) -> Result:
+        def answer(done: Message, folder: Path) -> Any:
             labels = np.array(get_array(folder, done["labels"]))
             segmentation = Segmentation(labels[None], image.affine, preset.segments, f"{image.name} {preset.name}")
-            return Result(
+            result = Result(
                 segmentation, tuple(done["confidence"]), tuple(done["volumes_ml"]), float(done["seconds"]),
                 doubt_in(done["doubt"], folder),
             )  # fmt: skip
+            return finish(result)
 
         return self._ask("segment", stage, answer, callbacks)
 
@@ -235,6 +254,7 @@ class EngineClient:
             "on_error": lambda sentence: None,
             "on_cancelled": lambda: None,
             "on_curve": lambda curve: None,
+            "on_note": lambda sentence: None,
         }
         job = Job(what, stage, answer, **{**nothing, **callbacks}, number=self._numbers, _cancel=self._cancel)
         self._waiting.append(job)
@@ -315,6 +335,8 @@ class EngineClient:
             job.on_progress(float(message["progress"]), str(message["text"]))
         elif "curve" in message:
             job.on_curve([float(dice) for dice in message["curve"]])
+        elif "note" in message:
+            job.on_note(str(message["note"]))
         elif "done" in message:
             folder = self._exchange_folder()
             self._move(lambda: job.answer(message["done"], folder), job, self._finish)

@@ -1,7 +1,8 @@
 """What passes between a client and its worker: JSON lines, and arrays in files of a private folder.
 
 To the worker: ``{"job": n, "verb": "encode" (or another verb), ...}``, ``{"verb": "cancel", "job": n}``.
-From it: ``{"job": n, "progress": 0..1, "text": words}`` and, while it tunes, ``{"job": n, "curve": Dice}``; then one of
+From it: ``{"job": n, "progress": 0..1, "text": words}``, at times ``{"job": n, "note": sentence}`` and, while it tunes,
+``{"job": n, "curve": Dice}``; then one of
 ``{"job": n, "done": answer}``, ``{"job": n, "cancelled": true}`` and ``{"job": n, "error": sentence}``.
 """
 

@@ -13,17 +13,28 @@ import shutil
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
+import torch
+
+from ..context.bank import EXTENSION as BANK
+from ..context.bank import MemoryBank
+from ..context.pool import Pool
 from ..context.preset import Preset
+from ..context.tuning import Outcome
 from ..errors import IrisError
-from .engine import Engine
+from .device import choose_device
+from .engine import Engine, Result
 from .messages import Message, doubt_out, from_line, path_in, put_array, segmentation_in, to_line, volume_in
 from .networks import get_network
 from .progress import Cancelled, Progress
+
+Answer = TypeVar("Answer")
+TOO_LARGE = "The graphics card ran out of memory; the processor computes from now on, which takes longer."
 
 
 class Worker:
@@ -84,16 +95,43 @@ class Worker:
         finally:
             del self._progress[job]
 
+    def _compute(self, message: Message, work: Callable[[Engine], Answer]) -> Answer:
+        """Have the engine do it; if the graphics card has no memory for it, the processor does, and a note says so."""
+        try:
+            return work(self._engine)
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error) or choose_device(self._device).type == "cpu":
+                raise
+        # Only here, when the error has let go of what was computed, is the card's memory free.
+        self._say({"job": message["job"], "note": TOO_LARGE})
+        self.__dict__.pop("_engine", None)
+        torch.cuda.empty_cache()
+        self._device = "cpu"
+        return work(self._engine)
+
     def _encode(self, message: Message, progress: Progress) -> Message:
         image = volume_in(message["image"], self._folder)
         segmentation = segmentation_in(message["segmentation"], self._folder)
-        preset = self._engine.encode(image, segmentation, name=message["name"], progress=progress)
-        return {"preset": self._put_preset(self._engine.described(preset, image, segmentation), message)}
+
+        def work(engine: Engine) -> Preset:
+            preset = engine.encode(image, segmentation, name=message["name"], progress=progress)
+            return engine.described(preset, image, segmentation)
+
+        return {"preset": self._put_preset(self._compute(message, work), message)}
 
     def _segment(self, message: Message, progress: Progress) -> Message:
         image = volume_in(message["image"], self._folder)
         preset = Preset.load(path_in(self._folder, message["preset"]))
-        result = self._engine.segment(image, preset, progress=progress)
+        source, strategy = _source(message["source"]) or preset, message["strategy"]
+        names = [segment.name for segment in preset.segments]
+
+        def work(engine: Engine) -> Result:
+            share = 0.0 if source is preset else 0.5  # of the time, that a choice among references takes
+            part = progress.part(0.0, share)
+            chosen = engine.choose(source, strategy, image=image, segments=names, progress=part)
+            return engine.segment(image, chosen, progress=progress.part(share, 1.0))
+
+        result = self._compute(message, work)
         assert result.doubt is not None
         return {
             "labels": put_array(result.segmentation.layers[0], self._folder, f"{message['job']}-labels"),
@@ -107,11 +145,13 @@ class Worker:
         image = volume_in(message["image"], self._folder)
         segmentation = segmentation_in(message["segmentation"], self._folder)
         preset = Preset.load(path_in(self._folder, message["preset"]))
-        return {"dice": list(self._engine.measure(image, segmentation, preset, progress=progress))}
+        dice = self._compute(message, lambda engine: engine.measure(image, segmentation, preset, progress=progress))
+        return {"dice": list(dice)}
 
     def _look(self, message: Message, progress: Progress) -> Message:
         progress.report(0.0, "Looking at the scan")
-        vector = self._engine.scan_vector(volume_in(message["image"], self._folder))
+        image = volume_in(message["image"], self._folder)
+        vector = self._compute(message, lambda engine: engine.scan_vector(image))
         return {"vector": vector.tolist(), "network": self._engine.network.hash}
 
     def _tune(self, message: Message, progress: Progress) -> Message:
@@ -121,10 +161,14 @@ class Worker:
             for scan in message["scans"]
         ]
         job = message["job"]
-        tuned, outcome = self._engine.tune(
-            preset, scans, steps=message["steps"], progress=progress,
-            watch=lambda curve: self._say({"job": job, "curve": list(curve)}),
-        )  # fmt: skip
+
+        def work(engine: Engine) -> tuple[Preset, Outcome]:
+            return engine.tune(
+                preset, scans, steps=message["steps"], progress=progress,
+                watch=lambda curve: self._say({"job": job, "curve": list(curve)}),
+            )  # fmt: skip
+
+        tuned, outcome = self._compute(message, work)
         return {
             "preset": self._put_preset(tuned, message),
             "tuned": outcome.shift is not None,
@@ -163,13 +207,23 @@ class Worker:
 NO_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "bad allocation")  # of CUDA, torch and C++
 
 
+def _source(path: str) -> Pool | MemoryBank | None:
+    if not path:
+        return None
+    return MemoryBank.load(path) if path.endswith(BANK) else Pool.load(path)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY)
+
+
 def _lost_device(error: Exception) -> bool:
     words = str(error).lower()
     return "cuda error" in words and "out of memory" not in words
 
 
 def _in_words(error: Exception) -> str:
-    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY):
+    if _out_of_memory(error):
         return "There was not enough memory for this scan; close other scans or choose the CPU, then try again."
     if isinstance(error, OSError):
         reason = error.strerror or error

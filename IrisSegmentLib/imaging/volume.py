@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u206
 def plain(words: str) -> str:
     """Words of a file as they can be shown anywhere: what no person writes into a name becomes a space."""
     return _UNPRINTABLE.sub(" ", words)
+Box = tuple[slice, slice, slice]  # along I, J, K
 
 
 def spacing_of(affine: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -137,6 +139,12 @@ class Segmentation:
         segment = self.segments[index]
         return self.layers[segment.layer] == segment.label
 
+    @cached_property
+    def boxes(self) -> tuple[Box, ...]:
+        """Per segment the smallest box of indices that holds its voxels; an empty one holds none. Takes a while on a
+        large scan, once."""
+        return tuple(box_of(self.mask(index)) for index in range(len(self.segments)))
+
     def only(self, indices: Iterable[int]) -> Segmentation:
         """The same voxels, with only the segments named by their place in ``segments``."""
         return replace(self, segments=tuple(self.segments[i] for i in indices))
@@ -149,6 +157,19 @@ class Segmentation:
             float(counts[s.layer][s.label]) * voxel_ml if s.label < len(counts[s.layer]) else 0.0
             for s in self.segments
         )
+
+
+def box_of(mask: NDArray[np.bool_]) -> Box:
+    """The smallest box that holds all that is true in (I, J, K); empty when nothing is."""
+    box = [slice(0, 0)] * 3
+    for axis in range(3):
+        # Each axis is searched in what the ones before have left.
+        found = np.flatnonzero(mask.any(tuple(other for other in range(3) if other != axis)))
+        if not len(found):
+            return (slice(0, 0),) * 3
+        box[axis] = slice(int(found[0]), int(found[-1]) + 1)
+        mask = mask[(slice(None),) * axis + (box[axis],)]
+    return (box[0], box[1], box[2])
 
 
 def same_grid(a: Volume | Segmentation, b: Volume | Segmentation, tolerance_mm: float = 1e-2) -> bool:

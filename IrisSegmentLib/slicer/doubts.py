@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +20,8 @@ LEAST = 64  # of 255: what is less in doubt is not colored
 COLORS = "vtkMRMLColorTableNodeIron"
 
 
-def keepDoubt(segmentationNode: slicer.vtkMRMLSegmentationNode, doubt: Doubt) -> None:
-    """Keep it beside a result that was just written; an earlier one is replaced."""
+def keepDoubt(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: Sequence[str], doubt: Doubt) -> None:
+    """Keep it beside a result that was just written as these segments; an earlier one is replaced."""
     node = doubtVolume(segmentationNode) or _newVolume(segmentationNode)
     node.SetAndObserveTransformNodeID(segmentationNode.GetTransformNodeID())
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(doubt.affine))
@@ -30,7 +31,7 @@ def keepDoubt(segmentationNode: slicer.vtkMRMLSegmentationNode, doubt: Doubt) ->
     image.GetPointData().SetScalars(scalars)
     node.SetAndObserveImageData(image)
     segmentation = segmentationNode.GetSegmentation()
-    for segmentID, place in zip(segmentation.GetSegmentIDs(), doubt.places, strict=True):
+    for segmentID, place in zip(segmentIDs, doubt.places, strict=True):
         segmentation.GetSegment(segmentID).SetTag(TAG + PLACE, " ".join(f"{mm:.2f}" for mm in place))
 
 

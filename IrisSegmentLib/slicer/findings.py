@@ -14,7 +14,8 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from .doubts import placeOfDoubt
-from .tags import TAG, TARGET_ROLE, tagOf, voxelTime
+from .segments import hasWrittenVoxels
+from .tags import TAG, TARGET_ROLE, tagOf
 
 NEW, ACCEPTED, REJECTED = "new", "accepted", "rejected"
 HEAD = ("Target", "Segment", "Confidence", "Volume (mL)", "Difference (%)", "State", "Preset")
@@ -87,11 +88,10 @@ class Findings:
             if volume is None:
                 continue
             segmentation = node.GetSegmentation()
-            asWritten = node.GetAttribute(TAG + "time") == voxelTime(node)
             for segmentID in segmentation.GetSegmentIDs():
                 segment = segmentation.GetSegment(segmentID)
                 if tagOf(segment, "Confidence"):
-                    written = tagOf(segment, "Volume") if asWritten else ""
+                    written = tagOf(segment, "Volume") if hasWrittenVoxels(node, segmentID) else ""
                     ml = float(written) if written else self._volume(segment, known)
                     found.append(_finding(node, volume, segmentID, ml))
         return sorted(found, key=lambda finding: finding.confidence)

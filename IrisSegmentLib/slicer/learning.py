@@ -53,11 +53,12 @@ class Learned:
 class Learning:
     """
     :param client: who computes.
-    :param onDone: called with `Learned`; onError: with a sentence, empty when it was cancelled.
+    :param onDone: called with `Learned`; onError: with a sentence, empty when it was cancelled; onNote: with one that
+        a person should read whatever comes of it.
 
     Example::
 
-        Learning(client, preset, case, onProgress, onDone, onError).addReference()
+        Learning(client, preset, case, onProgress, onDone, onError, onNote).addReference()
     """
 
     def __init__(
@@ -68,9 +69,10 @@ class Learning:
         onProgress: OnProgress,
         onDone: Callable[[Learned], None],
         onError: Callable[[str], None],
+        onNote: Callable[[str], None],
     ) -> None:
         self._client, self._preset = client, preset
-        self._onProgress, self._onDone, self._onError = onProgress, onDone, onError
+        self._onProgress, self._onDone, self._onError, self._onNote = onProgress, onDone, onError, onNote
         self._image, self._truth = case.values()
 
     def addReference(self) -> None:
@@ -125,4 +127,5 @@ class Learning:
             "on_progress": lambda fraction, words: self._onProgress(low + (high - low) * fraction, words),
             "on_error": self._onError,
             "on_cancelled": lambda: self._onError(""),
+            "on_note": self._onNote,
         }

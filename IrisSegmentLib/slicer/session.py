@@ -14,50 +14,64 @@ from ..context.privacy import scrubbed
 from ..engine import Result
 from ..engine.client import EngineClient, Job, Look
 from ..errors import IrisError
+from ..imaging.volume import Volume
 from .learning import Case, Learned, Learning
 from .nodes import affineOfNode, segmentationFromNode, volumeFromNode
 from .process import QtTransport
+from .region import Region
 from .results import showResult
+from .segments import Voxels
+from .sequences import SequenceResult, framesOf
+from .targetrun import OnTarget, TargetRun
+from .wish import Wish
 
 OnProgress = Callable[[float, str], None]
 OnError = Callable[[str], None]
-OnTarget = Callable[[str, str, float, str], None]  # volume node ID, state, share done, words
 
 
 @dataclass(frozen=True)
 class NodeState:
-    """What a target looked like when it was queued; a result is written only if it still does."""
+    """What a target looked like when it was queued; a result is written only if it still does.
 
-    volumeID: str
+    :param index: of a sequence's frame; empty for a volume of the scene.
+    """
+
+    nodeID: str
+    index: str
     imageTime: int
     transformID: str | None
     affine: bytes
 
     @classmethod
-    def of(cls, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> NodeState:
+    def of(cls, node: slicer.vtkMRMLNode, index: str = "") -> NodeState:
+        """Of a volume, or of a sequence's frame."""
+        volumeNode = node.GetDataNodeAtValue(index) if index else node
         return cls(
-            volumeNode.GetID(),
+            node.GetID(),
+            index,
             volumeNode.GetImageData().GetMTime(),
             volumeNode.GetTransformNodeID(),
             affineOfNode(volumeNode).tobytes(),
         )
 
     def unchangedNode(self) -> slicer.vtkMRMLScalarVolumeNode:
-        """The node, if it is still there and as it was.
+        """The volume, if it is still there and as it was.
 
         :raises IrisError: when it is gone or was changed.
         """
-        node = slicer.mrmlScene.GetNodeByID(self.volumeID)
-        if node is None or node.GetImageData() is None:
+        node = slicer.mrmlScene.GetNodeByID(self.nodeID)
+        volumeNode = node.GetDataNodeAtValue(self.index) if node is not None and self.index else node
+        if volumeNode is None or volumeNode.GetImageData() is None:
             raise IrisError("The volume was removed while it was being segmented; its result was dropped.")
-        if NodeState.of(node) != self:
+        if NodeState.of(node, self.index) != self:
             raise IrisError(f"'{node.GetName()}' was changed while it was being segmented; segment it again.")
-        return node
+        return volumeNode
 
 
 class Session:
     """
     :param network, device: as for `Engine`.
+    :param onNote: called with a sentence that a person should read, whatever comes of the work.
 
     Example::
 
@@ -66,10 +80,13 @@ class Session:
         session.segmentAll(preset, volumeNodes, onTarget, onFinished)
     """
 
-    def __init__(self, network: Path | None = None, device: str = "auto") -> None:
+    def __init__(
+        self, network: Path | None = None, device: str = "auto", onNote: Callable[[str], None] = lambda sentence: None
+    ) -> None:
         self._transport = QtTransport()
         self._client = EngineClient(self._transport, python=workerPython(), network=network, device=device)
-        self._jobs: list[Job] = []
+        self._runs: list[TargetRun] = []
+        self._onNote = onNote
 
     @property
     def busy(self) -> bool:
@@ -95,7 +112,7 @@ class Session:
         segmentation = segmentationFromNode(segmentationNode, volumeNode, segmentIDs)
         return self._client.encode(
             image, segmentation, name=name, on_progress=onProgress, on_done=onDone, on_error=onError,
-            on_cancelled=lambda: onError(""),
+            on_cancelled=lambda: onError(""), on_note=self._onNote,
         )  # fmt: skip
 
     def addReference(
@@ -128,20 +145,25 @@ class Session:
     def segmentAll(
         self,
         preset: Preset,
-        volumeNodes: Sequence[slicer.vtkMRMLScalarVolumeNode],
+        nodes: Sequence[slicer.vtkMRMLNode],
         onTarget: OnTarget,
         onFinished: Callable[[], None],
+        wish: Wish | None = None,
     ) -> None:
-        """Queue every volume; ``onTarget`` tells how each fares (waiting, running, done, failed, cancelled), each
-        result appears as soon as it is there, and ``onFinished`` comes after the last."""
-        self._jobs = []
-        for node in volumeNodes:
-            onTarget(node.GetID(), "waiting", 0.0, "")
+        """Queue every volume and every sequence of volumes; ``onTarget`` tells how each fares (waiting, running, done,
+        failed, cancelled), each result appears as soon as it is there, and ``onFinished`` comes after the last."""
+        self._runs, wish = [], wish or Wish()
+
+        def onEnded() -> None:
+            if all(run.ended for run in self._runs):
+                onFinished()
+
+        for node in nodes:
             try:
-                self._jobs.append(self._segment(preset, node, onTarget, onFinished))
+                self._queue(preset, node, wish, onTarget, onEnded)
             except IrisError as error:
                 onTarget(node.GetID(), "failed", 0.0, str(error))
-        if not self._jobs:
+        if not self._runs:
             onFinished()
 
     def learn(
@@ -159,7 +181,7 @@ class Session:
 
         :raises IrisError: at once, for a case that cannot be learned from.
         """
-        learning = Learning(self._client, preset, case, onProgress, onDone, onError)
+        learning = Learning(self._client, preset, case, onProgress, onDone, onError, self._onNote)
         if cases is None:
             learning.addReference()
         else:
@@ -178,8 +200,14 @@ class Session:
         """
         return self._client.look(
             volumeFromNode(volumeNode), on_progress=onProgress, on_done=onDone, on_error=onError,
-            on_cancelled=lambda: onError(""),
+            on_cancelled=lambda: onError(""), on_note=self._onNote,
         )  # fmt: skip
+
+    def cancelTarget(self, nodeID: str) -> None:
+        """Stop one target of those queued; the others go on."""
+        for run in self._runs:
+            if run.nodeID == nodeID:
+                run.cancel()
 
     def cancel(self) -> None:
         """Stop what runs and what waits; within a second."""
@@ -190,36 +218,88 @@ class Session:
         self._client.close()
         self._transport.close()
 
-    def _segment(
+    def _queue(
         self,
         preset: Preset,
-        node: slicer.vtkMRMLScalarVolumeNode,
+        node: slicer.vtkMRMLNode,
+        wish: Wish,
         onTarget: OnTarget,
-        onFinished: Callable[[], None],
-    ) -> Job:
-        image, state = volumeFromNode(node), NodeState.of(node)
+        onEnded: Callable[[], None],
+    ) -> None:
+        """One target, read and checked before any of its jobs is asked for."""
+        sequence = node.IsA("vtkMRMLSequenceNode")
+        if sequence and wish.destination is not None:
+            raise IrisError("The frames of a sequence cannot be added to one segmentation; choose a single volume.")
+        scans = [_Scan.of(node, index, wish.region) for index in (framesOf(node) if sequence else [""])]
+        frames = SequenceResult(node, preset, wish.strategy) if sequence else None
+        if wish.destination is not None:
+            wish.destination.check(node)
 
-        def ended(outcome: str, words: str) -> None:
-            onTarget(state.volumeID, outcome, 1.0 if outcome == "done" else 0.0, words)
-            if all(job.ended for job in self._jobs):
-                onFinished()
-
-        def done(result: Result) -> None:
-            try:
-                showResult(result, preset, state.unchangedNode())
-            except IrisError as error:
-                ended("failed", str(error))
+        def show(result: Result, voxels: Voxels, state: NodeState) -> None:
+            volumeNode = state.unchangedNode()
+            if frames is not None:
+                frames.add(state.index, result, voxels)
+            elif wish.destination is not None:
+                wish.destination.add(result, preset, volumeNode, wish.strategy, wish.onlyEmpty)
             else:
-                ended("done", _inWords(result))
+                showResult(result, preset, volumeNode, wish.strategy, voxels)
+
+        run = TargetRun(node.GetID(), len(scans), onTarget, onEnded)
+        self._runs.append(run)
+        for scan in scans:
+            run.add(self._ask(run, scan, preset, wish, show))
+
+    def _ask(self, run: TargetRun, scan: _Scan, preset: Preset, wish: Wish, show: Show) -> Job:
+        def done(outcome: tuple[Result, Voxels]) -> None:
+            result, voxels = outcome
+            try:
+                show(result, voxels, scan.state)
+            except IrisError as error:
+                run.end("failed", str(error))
+            else:
+                run.end("done", _inWords(result) if run.count == 1 else f"{run.count} frames")
 
         return self._client.segment(
-            image,
+            scan.shown,
             preset,
-            on_progress=lambda fraction, text: onTarget(state.volumeID, "running", fraction, text),
+            strategy=wish.strategy,
+            source=wish.source,
+            finish=scan.finished,
+            on_progress=run.tell,
             on_done=done,
-            on_error=lambda sentence: ended("failed", sentence),
-            on_cancelled=lambda: ended("cancelled", ""),
+            on_error=lambda sentence: run.end("failed", sentence),
+            on_cancelled=lambda: run.end("cancelled", ""),
+            on_note=self._onNote,
         )
+
+
+Show = Callable[[Result, Voxels, NodeState], None]  # writes a result of what looked so
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """A volume or a frame as it is segmented: all of it, or the box around a region.
+
+    :param shown: what the network is shown.
+    """
+
+    state: NodeState
+    volume: Volume
+    shown: Volume
+    region: Region | None
+
+    @classmethod
+    def of(cls, node: slicer.vtkMRMLNode, index: str, region: slicer.vtkMRMLMarkupsROINode | None) -> _Scan:
+        """:raises IrisError: when the node holds no single-valued 3D image, or the region does not meet it."""
+        volumeNode = node.GetDataNodeAtValue(index) if index else node
+        volume = volumeFromNode(volumeNode)
+        part = Region.of(region, volumeNode) if region is not None else None
+        return cls(NodeState.of(node, index), volume, part.cut(volume) if part else volume, part)
+
+    def finished(self, result: Result) -> tuple[Result, Voxels]:
+        """A result of what was shown, on all voxels of the volume, ready to be written."""
+        whole = self.region.pasted(result, self.volume) if self.region else result
+        return whole, Voxels.of(whole.segmentation)
 
 
 def workerPython() -> list[str]:

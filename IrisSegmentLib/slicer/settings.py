@@ -15,6 +15,7 @@ from ..errors import IrisError
 
 GROUP = "IrisSegment/"
 DEVICES = ("auto", "cpu", "cuda")
+STRATEGIES = ("ensemble", "one-shot", "object-retrieval", "image-retrieval", "memory-bank")
 
 
 def personalFolder() -> Path:
@@ -64,6 +65,26 @@ def device() -> str:
 
 def useDevice(chosen: str) -> None:
     qt.QSettings().setValue(GROUP + "device", chosen)
+
+
+def strategy() -> str:
+    """How references are put to use, one of `engine.strategies.STRATEGIES`."""
+    chosen = str(qt.QSettings().value(GROUP + "strategy", "ensemble"))
+    return chosen if chosen in STRATEGIES else "ensemble"
+
+
+def useStrategy(chosen: str) -> None:
+    qt.QSettings().setValue(GROUP + "strategy", chosen)
+
+
+def strategySource() -> Path | None:
+    """The pool or memory bank that some strategies take their references from, or None."""
+    path = str(qt.QSettings().value(GROUP + "strategySource", "") or "")
+    return Path(path) if path else None
+
+
+def useStrategySource(path: Path) -> None:
+    qt.QSettings().setValue(GROUP + "strategySource", str(path))
 
 
 def hasDownloads() -> bool:

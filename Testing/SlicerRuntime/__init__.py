@@ -41,11 +41,12 @@ def start(slicerPython: str | Path | None = None) -> Any:
         return _started["app"]
     import slicer
 
-    from . import application, pythonqt, scene, widgets
+    from . import application, plugins, pythonqt, scene, widgets
 
     _keepNone()
     pythonqt.install()
     widgets.install()
+    plugins.install()
     logic = scene.boot()
     slicer.app = application.Application(logic)
     layer = Path(slicerPython) if slicerPython else Path(__file__).parent / "slicerLayer"
@@ -62,7 +63,8 @@ def _keepNone() -> None:
 
 
 def loadModule(path: str | Path) -> Any:
-    """Load a scripted module as the module manager does and show its panel; returns the module's widget object."""
+    """Load a scripted module as the module manager does and show its panel; returns the module's widget object, or None
+    when the module is a hidden one."""
     import qt
     import slicer
 
@@ -73,13 +75,16 @@ def loadModule(path: str | Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
-    parent = types.SimpleNamespace(path=str(path), title="", icon=None)
+    parent = types.SimpleNamespace(path=str(path), title="", icon=None, hidden=False)
     record = types.SimpleNamespace(name=name, path=str(path), title=name)
     setattr(slicer.modules, name.lower(), record)
     setattr(slicer.moduleNames, name, name)
     getattr(module, name)(parent)
     record.title = parent.title
-    panel = slicer.qMRMLWidget()
+    if parent.hidden:
+        slicer.app.startUp()
+        return None
+    panel = slicer.qSlicerScriptedLoadableModuleWidget()
     panel.setLayout(qt.QVBoxLayout())
     panel.setMRMLScene(slicer.mrmlScene)
     panel.windowTitle = parent.title
@@ -87,6 +92,7 @@ def loadModule(path: str | Path) -> Any:
     def show() -> Any:
         widget = getattr(sys.modules[name], f"{name}Widget")(panel)
         setattr(slicer.modules, f"{name}Widget", widget)
+        panel.python = widget
         widget.setup()
         return widget
 

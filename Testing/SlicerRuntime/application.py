@@ -75,7 +75,10 @@ class Application:
     def resumeRender(self) -> None: ...
 
     def moduleManager(self) -> Any:
-        return types.SimpleNamespace(connect=lambda *_: True, disconnect=lambda *_: True)
+        def module(name: str) -> Any:
+            return getattr(slicer.modules, name.lower(), None)
+
+        return types.SimpleNamespace(connect=lambda *_: True, disconnect=lambda *_: True, module=module)
 
     def setOverrideCursor(self, cursor: Any) -> None:
         self._qt.setOverrideCursor(cursor)

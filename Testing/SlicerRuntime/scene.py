@@ -19,6 +19,8 @@ LOGICS = {
     "Segmentations": "vtkSlicerSegmentationsModuleLogic",
     "Tables": "vtkSlicerTablesLogic",
     "Plots": "vtkSlicerPlotsLogic",
+    "Markups": "vtkSlicerMarkupsLogic",
+    "Sequences": "vtkSlicerSequencesLogic",
 }
 
 

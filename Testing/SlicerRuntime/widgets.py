@@ -31,6 +31,15 @@ class qMRMLWidget(QtWidgets.QWidget):
         return self._scene
 
 
+class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
+    """The panel of a module in Python."""
+
+    python: Any = None
+
+    def self(self) -> Any:
+        return self.python
+
+
 class ctkCollapsibleButton(QtWidgets.QWidget):
     """A titled section that folds."""
 
@@ -82,6 +91,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         layout.addWidget(self._box)
         self._scene: Any = None
         self._types: list[str] = []
+        self._none = "None"
+        self._observed: set[str] = set()
         self._options = {"noneEnabled": False, "addEnabled": True, "removeEnabled": True, "showChildNodeTypes": True}
         self._filling = False
         self._announced = ""
@@ -121,12 +132,20 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._filling = True
         self._box.clear()
         if self._options["noneEnabled"]:
-            self._box.addItem("None", "")
+            self._box.addItem(self._none, "")
         for node in self._nodes():
             self._box.addItem(node.GetName(), node.GetID())
+            if node.GetID() not in self._observed:
+                self._observed.add(node.GetID())
+                node.AddObserver("ModifiedEvent", lambda caller, event: self._rename(caller))
         self._box.setCurrentIndex(max(self._box.findData(current) if current else 0, 0 if self._box.count else -1))
         self._filling = False
         self._announce()
+
+    def _rename(self, node: Any) -> None:
+        index = self._box.findData(node.GetID())
+        if index >= 0 and self._box.itemText(index) != node.GetName():
+            self._box.setItemText(index, node.GetName())
 
     def _announce(self) -> None:
         current = self._box.currentData or ""
@@ -146,6 +165,11 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
         return Property(bool, lambda self: self._options[name], setter)
 
+    def _setNone(self, words: str) -> None:
+        self._none = words
+        self._fill()
+
+    noneDisplay = Property(str, lambda self: self._none, _setNone)
     nodeTypes = Property("QStringList", lambda self: self._types, _setTypes)
     noneEnabled = _option("noneEnabled")
     addEnabled = _option("addEnabled")
@@ -154,7 +178,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     currentNodeID = Property(str, lambda self: self._box.currentData or "", setCurrentNodeID)
 
 
-CLASSES = (qMRMLWidget, ctkCollapsibleButton, qMRMLNodeComboBox)
+CLASSES = (qMRMLWidget, qSlicerScriptedLoadableModuleWidget, ctkCollapsibleButton, qMRMLNodeComboBox)
 # Named by Slicer's own Python layer when it is imported, used by no panel here.
 NAMED_ONLY = {
     "ctk": (

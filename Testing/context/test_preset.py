@@ -258,9 +258,12 @@ def test_presets_are_ranked_by_what_their_references_look_like(tmp_path):
         references = [replace(plain.references[0], vector=v.astype(np.float16)) for v in vectors]
         library.save(replace(plain, references=tuple(references or plain.references)))
     library.save(replace(seen(), name="foreign", network="other"))
-    found = ranked(library.presets(), query, "abc")
-    assert [kept.preset.name for kept, _ in found][:3] == ["near", "middle", "far"]
-    assert found[0][1] == pytest.approx(0.9, abs=1e-2) and [similarity for _, similarity in found][3:] == [None, None]
+    known = replace(preset("CT").references[0], vector=axes[0].astype(np.float16), appearance=CT)
+    library.save(replace(preset("CT"), references=(known,)))
+    found = ranked(library.presets(), query, "abc", replace(CT, modality="MR or PET"))
+    assert [match.kept.preset.name for match in found][:4] == ["near", "middle", "far", "CT"], "most similar, but CT"
+    assert found[0].similarity == pytest.approx(0.9, abs=1e-2) and "MR or PET" in found[3].differences[0]
+    assert [match.similarity for match in found][4:] == [None, None]
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "..", "", "con:", "x" * 300])
@@ -306,6 +309,9 @@ def test_files_of_the_first_format_are_read():
     assert Preset.from_bytes(old.to_bytes(), "again").words() == old.words()
 
 
+CT = Appearance("CT", (1.0, 1.0, 1.0), (300.0, 300.0, 300.0), (-1000.0, -900.0, -100.0, 40.0, 300.0))
+
+
 def seen(seed=0):
     """A preset whose reference is described."""
     plain = preset(seed=seed)
@@ -337,7 +343,7 @@ def test_a_preset_remembers_its_earlier_states_and_goes_back():
 
 
 def test_what_differs_is_said_in_words():
-    near = Appearance("CT", (1.0, 1.0, 1.0), (300.0, 300.0, 300.0), (-1000.0, -900.0, -100.0, 40.0, 300.0))
+    near = CT
     assert near.differences(near) == [] and appearance.differences([], near) == []
     mr = replace(near, modality="MR or PET")
     assert "CT, the references are MR" in mr.differences(near)[0] and appearance.differences([mr, near], near) == []

@@ -2,54 +2,16 @@ import os
 import signal
 import stat
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from webserver import Server
+from workerbench import Bench
 
+from IrisSegmentLib.context.pool import Pool
 from IrisSegmentLib.engine import Engine
-from IrisSegmentLib.engine.client import EngineClient
-from IrisSegmentLib.engine.transport import ProcessTransport
 from IrisSegmentLib.imaging.volume import Volume
-
-
-class Bench:
-    """A client on a real worker process, and what it was told."""
-
-    def __init__(self, network: Path | None) -> None:
-        self.transport = ProcessTransport()
-        self.client = EngineClient(self.transport, network=network, device="cpu")
-        self.told: list[tuple] = []
-
-    def ask(self, verb, *arguments, **words):
-        callbacks = {
-            "on_progress": lambda fraction, text: self.told.append(("progress", fraction, text)),
-            "on_done": lambda value: self.told.append(("done", value)),
-            "on_error": lambda sentence: self.told.append(("error", sentence)),
-            "on_cancelled": lambda: self.told.append(("cancelled",)),
-        }
-        return getattr(self.client, verb)(*arguments, **words, **callbacks)
-
-    def wait(self, *jobs, seconds=60):
-        until = time.monotonic() + seconds
-        while not all(job.ended for job in jobs):
-            assert time.monotonic() < until, [job.state for job in jobs]
-            self.transport.pump(0.05)
-
-    def until_progress(self, seconds=60):
-        until = time.monotonic() + seconds
-        while not any(t[0] == "progress" for t in self.told):
-            assert time.monotonic() < until
-            self.transport.pump(0.01)
-
-    @property
-    def answer(self):
-        return next(t[1] for t in reversed(self.told) if t[0] == "done")
-
-    @property
-    def errors(self):
-        return [t[1] for t in self.told if t[0] == "error"]
+from IrisSegmentLib.imaging.window import PREPROCESSING
 
 
 @pytest.fixture
@@ -73,6 +35,28 @@ def test_the_worker_answers_as_the_engine_does(bench, tiny_network, hippocampi):
     assert np.array_equal(bench.answer.segmentation.layers, same.segmentation.layers)
     assert bench.answer.volumes_ml == same.volumes_ml and bench.answer.confidence == same.confidence
     assert [t for t in bench.told if t[0] == "progress"]
+
+
+def test_a_strategy_and_a_pool_are_heeded(bench, tiny_network, hippocampi, tmp_path):
+    engine = Engine(tiny_network, "cpu")
+    presets = [engine.encode(*hippocampus, name="h") for hippocampus in hippocampi[:2]]
+    both, target = presets[0].with_reference(presets[1]), hippocampi[3][0]
+    pool = Pool(engine.network.hash, PREPROCESSING)
+    for hippocampus in hippocampi[:3]:
+        engine.add(pool, *hippocampus)
+    pool.save(tmp_path / "three.irispool")
+    answers = []
+    retrieval = {"strategy": "object-retrieval", "source": tmp_path / "three.irispool"}
+    for words in ({}, {"strategy": "one-shot"}, retrieval):
+        bench.wait(bench.ask("segment", target, both, **words))
+        assert not bench.errors
+        answers.append(bench.answer.segmentation)
+    assert np.array_equal(answers[0].layers, engine.segment(target, both).segmentation.layers)
+    assert np.array_equal(answers[1].layers, engine.segment(target, presets[0]).segmentation.layers)
+    chosen = engine.choose(pool, "object-retrieval", image=target, segments=[s.name for s in both.segments])
+    assert np.array_equal(answers[2].layers, engine.segment(target, chosen).segmentation.layers)
+    bench.wait(bench.ask("segment", target, both, strategy="object-retrieval"))
+    assert "does not work with a preset" in bench.errors[0]
 
 
 def test_bad_input_comes_back_as_its_sentence(bench, hippocampi):

@@ -116,26 +116,26 @@ def test_a_result_written_again_has_one_map_of_doubt_and_is_new_again(scene):
     assert found[0].volume_ml == pytest.approx(64 * 3 / 1000) and found[0].difference == pytest.approx(92)
 
 
-def test_a_hundred_results_are_read_within_the_time_that_slicer_may_be_held():
+def test_many_results_are_read_within_the_time_that_slicer_may_be_held():
     from IrisSegmentLib.slicer.findings import Findings
     from IrisSegmentLib.slicer.results import showResult
 
     affine = scan(False, False)[1]
     result = reviewed(affine, (10, 10, 10), classes=8)
     preset = made(result)
-    for n in range(100):
+    for n in range(30):
         showResult(result, preset, scan(False, False, f"Patient {n}")[0])
     findings = Findings()
     began = time.thread_time()
-    assert len(findings.all()) == 800
+    assert len(findings.all()) == 240
     spent = time.thread_time() - began
-    assert spent < 0.05, f"{1000 * spent:.0f} ms for 800 segments"
+    assert spent < 0.02, f"{1000 * spent:.0f} ms for 240 segments"
 
 
 def test_what_a_person_thought_of_results_is_saved_with_the_scene(scene, tmp_path):
     from IrisSegmentLib.slicer.doubts import doubtVolume
     from IrisSegmentLib.slicer.findings import ACCEPTED, Findings, setState
-    from IrisSegmentLib.slicer.results import isCorrected, showResult
+    from IrisSegmentLib.slicer.results import isUntouched, showResult
 
     volume, affine = scan(False, True)
     result = reviewed(affine, (10, 10, 10))
@@ -148,5 +148,5 @@ def test_what_a_person_thought_of_results_is_saved_with_the_scene(scene, tmp_pat
     after = Findings().all()
     assert [f.row() for f in after] == [f.row() for f in before] and after[0].state == ACCEPTED
     assert np.allclose(after[0].place, before[0].place) and doubtVolume(after[0].node) is None
-    assert not isCorrected(after[0].node)
+    assert isUntouched(after[0].node)
     assert node is not after[0].node

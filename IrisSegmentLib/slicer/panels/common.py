@@ -26,7 +26,8 @@ def enable(button: qt.QPushButton, obstacles: Iterable[Obstacle], tip: str) -> N
     """Enable a button unless something is in the way; its tooltip says what, or else what the button does."""
     obstacle = next((words for inTheWay, words in obstacles if inTheWay), None)
     button.enabled = obstacle is None
-    button.toolTip = tip if obstacle is None else obstacle
+    keys = button.shortcut.toString()
+    button.toolTip = obstacle or (f"{tip} ({keys})" if keys else tip)
 
 
 def running(busy: bool) -> Obstacle:

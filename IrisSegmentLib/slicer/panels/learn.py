@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from ...errors import IrisError
 from ..findings import ACCEPTED, Finding
+from ..results import isUntouched
 from .common import Teller, enable, running
 from .curve import curvePixmap
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ..learning import Case, Learned
 
 ENOUGH = 2  # cases that tuning needs
+MOST = 5  # that it takes: as many as the paper's, for each is read while Slicer waits
 
 
 class Learner(Protocol):
@@ -86,7 +88,7 @@ class LearnPanel:
             running(self._learner.busy),
             (finding is None, _("Choose a result in the table above.")),
             (preset is None, _("The preset of this result is not in the list; load it first.")),
-            (finding is not None and not _isTrusted(finding), _("Correct this result first, or accept it as it is.")),
+            (preset is not None and not _isTrusted(finding), _("Correct this result first, or accept it as it is.")),
         ]
         tip = _("Learn the chosen result, as it is now, as one more reference of its preset.")
         enable(self.ui.learnButton, common, tip)
@@ -116,16 +118,18 @@ class LearnPanel:
         return next((p for p in presets if p is not None and p.name == finding.preset), None)
 
     def _trusted(self, preset: Preset, chosen: Finding) -> list[Finding]:
-        """One finding of every result that tuning may believe: accepted as a whole, or the chosen one."""
+        """One finding of every result that tuning may believe, the chosen one first: of the others those that are
+        accepted as a whole, the least certain first, since there is most to learn from them."""
         byNode: dict[str, list[Finding]] = {}
         for finding in self._reviewed.findings:
             if finding.preset == preset.name:
                 byNode.setdefault(finding.nodeID, []).append(finding)
-        return [
+        others = [
             findings[0]
             for nodeID, findings in byNode.items()
-            if nodeID == chosen.nodeID or all(f.state == ACCEPTED for f in findings)
+            if nodeID != chosen.nodeID and all(f.state == ACCEPTED for f in findings)
         ]
+        return [chosen, *others][:MOST]
 
     def _learn(self, tune: bool) -> None:
         from ..learning import Case  # needs torch, which is there when there are results
@@ -181,9 +185,7 @@ class LearnPanel:
 
 def _isTrusted(finding: Finding) -> bool:
     """Whether a person has changed the result or accepted this segment of it: its own answer teaches nothing."""
-    from ..results import isCorrected  # needs torch, which is there when there are results
-
-    return finding.state == ACCEPTED or isCorrected(finding.node)
+    return finding.state == ACCEPTED or not isUntouched(finding.node)
 
 
 def _case(kind: type[Case], finding: Finding, preset: Preset) -> Case:

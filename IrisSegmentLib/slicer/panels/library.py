@@ -15,7 +15,8 @@ from .common import ROW, Teller, enable, fileToOpen, fileToSave, running, signal
 from .presets import PRESET_FILES
 
 if TYPE_CHECKING:
-    from ...context.library import Kept, PresetLibrary
+    from ...context.appearance import Appearance
+    from ...context.library import Kept, Match, PresetLibrary
     from ...context.preset import Preset
     from ...engine.client import Look
     from ..shelf import PresetShelf
@@ -49,7 +50,7 @@ class LibraryPanel:
     :param onChanged: called when something changed that buttons depend on.
     """
 
-    NAME, SEGMENTS, MATCH = range(3)  # columns
+    NAME, SEGMENTS, RANK = range(3)  # columns
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class LibraryPanel:
         self._onChanged = onChanged
         self._opened: PresetLibrary | None = None
         self._shown: list[Kept] = []
-        self._look: Look | None = None  # at the volume that presets are ranked for
+        self._look: tuple[Look, Appearance] | None = None  # at the volume that presets are ranked for
         self._setUpTable()
         ui.searchEdit.connect("textChanged(QString)", lambda words: self.show())
         ui.libraryTable.connect("itemSelectionChanged()", self._onSelected)
@@ -103,12 +104,12 @@ class LibraryPanel:
         kept = self.current()
         chosen = select or (kept.path if kept else None)
         matches = self._matches()
-        self._shown = [found for found, _similarity in matches]
+        self._shown = [match.kept for match in matches]
         table = self.ui.libraryTable
         with signalsBlocked(table):
             table.setRowCount(len(matches))
-            for row, (found, similarity) in enumerate(matches):
-                self._showRow(row, found, similarity)
+            for row, match in enumerate(matches):
+                self._showRow(row, match)
             rows = [row for row, found in enumerate(self._shown) if found.path == chosen]
             table.setCurrentCell(*((rows[0], self.NAME) if rows else (-1, -1)))
             if not rows:
@@ -175,17 +176,21 @@ class LibraryPanel:
         tell = self._teller.begin()
         with self._teller.errorsInWords():
             volume = self.ui.suggestVolumeSelector.currentNode()
-            self._looker.look(volume, tell, self._onLook, self._teller.fail)
+            self._looker.look(volume, tell, lambda look: self._onLook(volume, look), self._teller.fail)
 
-    def _onLook(self, look: Look) -> None:
-        self._look = look
-        self.show()
-        best = self._matches()[0] if self._shown else None
-        if best is None or best[1] is None:
-            self._teller.end(_("No preset of the library was made by the network in use."))
-        else:
-            words = _("'{name}' resembles the volume most.")
-            self._teller.end(words.format(name=best[0].preset.name))
+    def _onLook(self, volume: slicer.vtkMRMLScalarVolumeNode, look: Look) -> None:
+        from ...context.appearance import Appearance
+        from ..nodes import volumeFromNode
+
+        with self._teller.errorsInWords():
+            self._look = (look, Appearance.of(volumeFromNode(volume)))
+            self.show()
+            best = next((match for match in self._matches() if match.similarity is not None), None)
+            if best is None:
+                self._teller.end(_("No preset of the library was made by the network in use."))
+            else:
+                words = _("'{name}' suits the volume best. {doubts}")
+                self._teller.end(words.format(name=best.kept.preset.name, doubts=" ".join(best.differences)).strip())
 
     def _onVolume(self) -> None:
         self._look = None  # the ranking was for another volume
@@ -208,15 +213,17 @@ class LibraryPanel:
             self._opened = PresetLibrary(settings.presetFolder())
         return self._opened
 
-    def _matches(self) -> list[tuple[Kept, float | None]]:
+    def _matches(self) -> list[Match]:
+        """Those that match the search, in the order in which they are shown."""
         if self._opened is None:
             return []
+        from ...context.library import Match, ranked
+
         kept = self._opened.presets(self.ui.searchEdit.text)
         if self._look is None:
-            return [(found, None) for found in kept]
-        from ...context.library import ranked
-
-        return ranked(kept, self._look.vector, self._look.network)
+            return [Match(found, None, ()) for found in kept]
+        look, appearance = self._look
+        return ranked(kept, look.vector, look.network, appearance)
 
     def _do(self, act: Callable[[PresetLibrary], Path], words: str) -> None:
         """Change the library, show and select what became of it, and tell."""
@@ -250,13 +257,13 @@ class LibraryPanel:
         self.ui.notesEdit.text = kept.preset.notes if kept else ""
         self._onChanged()
 
-    def _showRow(self, row: int, kept: Kept, similarity: float | None) -> None:
-        preset = kept.preset
+    def _showRow(self, row: int, match: Match) -> None:
+        preset = match.kept.preset
         segments = ", ".join(s.name for s in preset.segments)
-        match = "" if similarity is None else f"{100 * max(similarity, 0):.0f}"
-        for column, text in enumerate((preset.name, segments, match)):
+        rank = "" if match.similarity is None else str(row + 1)
+        for column, text in enumerate((preset.name, segments, rank)):
             item = qt.QTableWidgetItem(text)
-            item.setToolTip(_tip(preset))
+            item.setToolTip("\n".join([_tip(preset), *match.differences]))
             if column == self.NAME:
                 item.setFlags(item.flags() | qt.Qt.ItemIsEditable)
             self.ui.libraryTable.setItem(row, column, item)
@@ -274,7 +281,7 @@ class LibraryPanel:
     def _setUpTable(self) -> None:
         table = self.ui.libraryTable
         table.setColumnCount(3)
-        table.setHorizontalHeaderLabels([_("Preset"), _("Finds"), _("Match %")])
+        table.setHorizontalHeaderLabels([_("Preset"), _("Finds"), _("Rank")])
         table.verticalHeader().hide()
         table.verticalHeader().defaultSectionSize = ROW
         table.setWordWrap(False)
@@ -283,7 +290,7 @@ class LibraryPanel:
         header = table.horizontalHeader()
         header.setSectionResizeMode(self.NAME, qt.QHeaderView.Stretch)
         header.setSectionResizeMode(self.SEGMENTS, qt.QHeaderView.Stretch)
-        header.setSectionResizeMode(self.MATCH, qt.QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(self.RANK, qt.QHeaderView.ResizeToContents)
 
 
 def _tip(preset: Preset) -> str:

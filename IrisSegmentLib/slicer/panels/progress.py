@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -38,6 +39,8 @@ class ProgressPanel:
 
     def __init__(self, ui: Any, work: Work, onChanged: Callable[[], None]) -> None:
         self.ui, self._work, self._onChanged = ui, work, onChanged
+        self._note = ""
+        self.failures: deque[str] = deque(maxlen=20)  # sentences, the latest last
         ui.cancelButton.connect("clicked(bool)", self.cancel)
 
     def begin(self) -> Callable[[float, str], None]:
@@ -47,15 +50,23 @@ class ProgressPanel:
         clock = TimeLeft()
         return lambda fraction, words: self._tell(fraction, words, clock)
 
+    def note(self, sentence: str) -> None:
+        """What a person should read as well when the work that runs has ended."""
+        self.failures.append(sentence)
+        self._note = sentence
+
     def end(self, words: str) -> None:
         """Tell how it ended."""
-        self.ui.statusLabel.text = words
+        self.ui.statusLabel.text = f"{words} {self._note}".strip()
+        self._note = ""
         if self._work.busy:  # one thing ended while another goes on: the bar is its from now on
             self.ui.progressBar.value = 0
         self._onChanged()
 
     def fail(self, sentence: str) -> None:
         """Tell what went wrong; empty when it was stopped."""
+        if sentence:
+            self.failures.append(sentence)
         self.end(sentence or _("Stopped."))
 
     @contextmanager

@@ -1,0 +1,103 @@
+"""A region of interest: what lies outside of it is neither looked at nor written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import slicer
+import vtk
+
+from ..engine import Result
+from ..errors import IrisError
+from ..imaging.volume import Volume
+from .nodes import affineOfNode
+
+Index = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Region:
+    """The part of a volume's voxels that lies in a region.
+
+    :param shape: of the volume, (I, J, K); low: the first voxel of the box around the region.
+    :param inside: (I, J, K) bool, within that box.
+
+    Example::
+
+        region = Region.of(roiNode, volumeNode)
+        result = region.pasted(engine.segment(region.cut(volume), preset), volume)
+    """
+
+    shape: Index
+    low: Index
+    inside: np.ndarray
+
+    @classmethod
+    def of(cls, roiNode: slicer.vtkMRMLMarkupsROINode, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Region:
+        """:raises IrisError: when the region does not meet the volume, or lies under a transform that is not linear."""
+        shape = volumeNode.GetImageData().GetDimensions()
+        matrix, size = _voxelsToRegion(roiNode, volumeNode), roiNode.GetSize()
+        if roiNode.GetInsideOut():
+            low = (0, 0, 0)
+            inside = ~_inside(matrix, low, shape, size)
+        else:
+            low, high = _box(matrix, shape, size)
+            inside = _inside(matrix, low, high, size)
+        if not inside.any():
+            raise IrisError(
+                f"The region '{roiNode.GetName()}' does not meet '{volumeNode.GetName()}'; move it, or choose none."
+            )
+        return cls(tuple(shape), low, inside)
+
+    def cut(self, volume: Volume) -> Volume:
+        """The box around the region as a scan of its own."""
+        box = tuple(slice(low, low + length) for low, length in zip(self.low, self.inside.shape, strict=True))
+        affine = volume.affine.copy()
+        affine[:3, 3] = (volume.affine @ [*self.low, 1])[:3]
+        return Volume(volume.array[box], affine, volume.name)
+
+    def pasted(self, result: Result, volume: Volume) -> Result:
+        """The result of the box on all voxels of the volume, with nothing outside the region."""
+        part = result.segmentation
+        layers = np.zeros((len(part.layers), *self.shape), part.layers.dtype)
+        box = tuple(slice(low, low + length) for low, length in zip(self.low, self.inside.shape, strict=True))
+        layers[(slice(None), *box)] = np.where(self.inside, part.layers, 0)
+        whole = replace(part, layers=layers, affine=volume.affine)
+        return replace(result, segmentation=whole, volumes_ml=whole.volumes_ml())
+
+
+def _voxelsToRegion(roiNode: slicer.vtkMRMLMarkupsROINode, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """From a volume's indices to mm along the region's axes from its center, (4, 4)."""
+    for node in (roiNode, volumeNode):
+        parent = node.GetParentTransformNode()
+        if parent is not None and not parent.IsTransformToWorldLinear():
+            raise IrisError(
+                f"'{node.GetName()}' lies under a transform that bends space, where a region is no box; "
+                "harden that transform, or choose no region."
+            )
+    volumeToWorld = vtk.vtkMatrix4x4()
+    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(volumeNode.GetParentTransformNode(), None, volumeToWorld)
+    array = slicer.util.arrayFromVTKMatrix
+    return np.linalg.inv(array(roiNode.GetObjectToWorldMatrix())) @ array(volumeToWorld) @ affineOfNode(volumeNode)
+
+
+def _box(matrix: np.ndarray, shape: Index, size: Sequence[float]) -> tuple[Index, Index]:
+    """The first voxels inside the box of indices around a region, and the first ones beyond it; empty outside."""
+    corners = np.array([[x, y, z, 1] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
+    indices = (np.linalg.inv(matrix) @ (corners * [*size, 1]).T)[:3]
+    low = np.clip(np.ceil(indices.min(1) - 1e-6), 0, shape).astype(int)
+    high = np.clip(np.floor(indices.max(1) + 1e-6) + 1, low, shape).astype(int)
+    return tuple(low.tolist()), tuple(high.tolist())
+
+
+def _inside(matrix: np.ndarray, low: Index, high: Index, size: Sequence[float]) -> np.ndarray:
+    """Which voxels from ``low`` to before ``high`` have their centers in a box of a size in mm around the origin."""
+    inside = np.ones([h - n for n, h in zip(low, high, strict=True)], bool)
+    i, j, k = np.ogrid[tuple(slice(n, h) for n, h in zip(low, high, strict=True))]
+    for row, length in zip(matrix[:3], size, strict=True):
+        # Along one axis of the volume this is a line of numbers, not a block of them.
+        terms = [factor * axis for factor, axis in zip(row, (i, j, k), strict=False) if abs(factor) > 1e-9]
+        inside &= np.abs(sum(terms, row[3])) <= length / 2 + 1e-6
+    return inside

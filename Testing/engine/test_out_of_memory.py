@@ -1,0 +1,43 @@
+"""A graphics card that is too small for a scan: the processor goes on with it, and a sentence says so."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from workerbench import Bench
+
+from IrisSegmentLib.engine import Engine
+from IrisSegmentLib.network import load_network
+
+CARD = Path(__file__).with_name("small_card.py")
+
+
+class CardBench(Bench):
+    """As `Bench`, on a simulated graphics card of some bytes."""
+
+    def __init__(self, network, size):
+        super().__init__(network, python=(sys.executable, str(CARD), str(size)), device="auto")
+        self.notes = []
+
+    def ask(self, verb, *arguments, **words):
+        return super().ask(verb, *arguments, **words, on_note=self.notes.append)
+
+
+@pytest.mark.parametrize("room", ["not for the network", "not for a scan", "enough"])
+def test_the_processor_goes_on_where_the_graphics_card_has_no_memory(tiny_network, hippocampi, room):
+    network = sum(p.nbytes for p in load_network(tiny_network).parameters())
+    size = {"not for the network": network // 2, "not for a scan": network + 2**17, "enough": 2**40}[room]
+    bench = CardBench(tiny_network, size)
+    try:
+        bench.wait(bench.ask("encode", *hippocampi[0], name="h"))
+        preset = bench.answer
+        bench.wait(bench.ask("segment", hippocampi[1][0], preset))
+        engine = Engine(tiny_network, "cpu")
+        same = engine.segment(hippocampi[1][0], engine.encode(*hippocampi[0], name="h"))
+        overlap = np.mean(bench.answer.segmentation.layers == same.segmentation.layers)
+        assert overlap == 1 or room == "enough", "a card may round otherwise than the processor"
+        assert len(bench.notes) == (0 if room == "enough" else 1), "said once, then the processor computes"
+        assert all("processor computes from now on" in note for note in bench.notes)
+    finally:
+        bench.client.close()
