@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 # Where the labelled sets lie, for training and evaluation; tests that need them say so when they are not there.
 DATA ?= ../shared/data
 STRATEGY ?= one-shot
+# How many damaged and forged files `make fuzz` tries.
+N ?= 100000
 # How many processes train together, and the threads of each.
 PROCESSES ?= 1
 THREADS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) / $(PROCESSES) )))
 
-.PHONY: help install demo test lint types evaluate reproduce train clean
+.PHONY: help install demo test lint types evaluate reproduce train fuzz clean
 
 help:
 	@echo "make demo      mark one scan, segment others, write a report (about 2 minutes)"
@@ -18,6 +20,7 @@ help:
 	@echo "make benchmark speed and memory on this machine"
 	@echo "make evaluate  Dice on the test split of DATA=$(DATA)"
 	@echo "make reproduce the paper's tables and figures at our scale, in runs/reproduced (hours: networks are trained)"
+	@echo "make fuzz      N=$(N) damaged and forged files into everything that reads files"
 	@echo "make train     train the network on DATA=$(DATA), or go on where it stopped"
 
 install: $(VENV)/installed
@@ -57,6 +60,10 @@ reproduce: install
 train: install
 	OMP_NUM_THREADS=$(THREADS) nice -n 10 $(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES) \
 		-m IrisSegmentLib train --data $(DATA) --output runs/small
+
+fuzz: install
+	@mkdir -p runs
+	$(BIN)/python Testing/faults/fuzz.py --count $(N) --json runs/fuzz.json
 
 clean:
 	rm -rf $(VENV) demo-output build
