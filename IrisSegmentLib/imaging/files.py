@@ -228,8 +228,8 @@ def _segments_of_header(image: sitk.Image) -> tuple[Segment, ...]:
             raise IrisError("A segment in the file's header has a color or label that is not a number.") from error
         if not 0 < label <= 65535:
             raise IrisError("A segment in the file's header has a label outside 1 to 65535.")
-        bad = len(color) != 3 or not all(map(math.isfinite, color))
-        if bad or not 0 <= layer < image.GetNumberOfComponentsPerPixel():
+        inside = 0 <= layer < image.GetNumberOfComponentsPerPixel()
+        if len(color) != 3 or not all(map(math.isfinite, color)) or not inside:
             raise IrisError("A segment in the file's header names a color or layer that the file does not have.")
         found.append(Segment(field("Name", f"Segment_{number}"), color, tags.get("TerminologyEntry", ""), layer, label))
     return tuple(found)

@@ -2,6 +2,7 @@ import os
 import signal
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from webserver import Server
 from IrisSegmentLib.engine import Engine
 from IrisSegmentLib.engine.client import EngineClient
 from IrisSegmentLib.engine.transport import ProcessTransport
+from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.imaging.volume import Volume
 
 
@@ -154,3 +156,29 @@ def test_a_network_is_fetched_by_a_worker_and_used_by_another(bench, public_chec
         server.pause = 0.0
         bench.wait(bench.ask("get_network", server.address, tmp_path / "slow"))
         assert bench.answer.source_sha256 == found.source_sha256 and server.asked[-1].startswith("bytes=")
+
+
+def test_numbers_that_are_not_the_networks_are_refused_though_the_preset_says_so(tiny_network, preset, hippocampi):
+    (reference,) = preset.references
+    levels = {
+        level: replace(kept, tokens=tuple(tokens[:, :, :-1] for tokens in kept.tokens))
+        for level, kept in reference.levels.items()
+    }
+    forged = replace(preset, references=(replace(reference, levels=levels),))
+    with pytest.raises(IrisError, match="tampered with"):
+        Engine(tiny_network, "cpu").segment(hippocampi[1][0], forged)
+
+
+def test_an_answer_that_was_damaged_ends_its_job_in_a_sentence(bench, preset, hippocampi):
+    job = bench.ask("segment", hippocampi[1][0], preset)
+    answer = job.answer
+
+    def damaged(done, folder):
+        (folder / done["labels"]).write_bytes(b"")
+        return answer(done, folder)
+
+    job.answer = damaged
+    bench.wait(job, seconds=60)
+    assert job.state == "failed" and "damaged" in bench.errors[0]
+    bench.wait(bench.ask("segment", hippocampi[1][0], preset))
+    assert bench.answer.segmentation.shape == hippocampi[1][0].shape
