@@ -309,8 +309,8 @@ class Preset:
         check_alike([*references, *(r for version in history for r in version.references)])
         return cls(
             text(words["name"]), segments, references, text(words["network"]), whole(words["preprocessing"]),
-            text(words["modality"]), numbers(words["spacing"], 3), text(words["notes"]), text(words["created"]),
-            _tuning(words["tuning"]), history,
+            text(words["modality"]), numbers(words["spacing"], 3), text(words["notes"], lines=True),
+            text(words["created"]), _tuning(words["tuning"]), history,
         )  # fmt: skip
 
 
@@ -558,11 +558,14 @@ def segment_in(words: dict[str, Any], label: int) -> Segment:
     return Segment(text(words["name"]), color, text(words["terminology"]), 0, label)
 
 
-def text(value: object) -> str:
-    """:raises ValueError: for what is not a text of sensible length."""
+def text(value: object, lines: bool = False) -> str:
+    """Words of a file, in one line unless they may have several.
+
+    :raises ValueError: for what is not a text of sensible length.
+    """
     if not isinstance(value, str) or len(value) > 10_000:
         raise ValueError("not a text of sensible length")
-    return plain(value)
+    return plain(value) if lines else plain(value).replace("\n", " ")
 
 
 def whole(value: object) -> int:

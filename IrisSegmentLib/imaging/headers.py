@@ -1,7 +1,7 @@
 """NRRD and MetaImage headers of strangers, looked at before the image library sees them.
 
-Such a header is text that may name other files for the voxels, anywhere on the machine; and the library that reads NRRD
-overruns its memory when it complains of a long line.
+Such a header is text that may name other files for the voxels, anywhere on the machine; and the library that reads them
+overruns its memory when it meets a long line or a long name.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ..errors import IrisError
 
 LARGEST = 4 * 2**20  # bytes of a header
 LONGEST = 500  # letters of a line that is not free text
+LONGEST_META = 250  # and of any line of a MetaImage
 
 
 def stored_bytes(path: Path) -> int:
@@ -28,7 +29,7 @@ def stored_bytes(path: Path) -> int:
         return path.stat().st_size
     with path.open("rb") as file:
         head = file.read(LARGEST).decode("latin-1")
-    named = _nrrd(head, path) if head.startswith("NRRD") else _meta_image(head)
+    named = _nrrd(head, path) if head.startswith("NRRD") else _meta_image(head, path)
     if not named:
         return path.stat().st_size
     for name in named:
@@ -48,7 +49,7 @@ def _nrrd(head: str, path: Path) -> list[str]:
         or any("\r" in line or "\0" in line for line in lines)
         or any(len(line) > LONGEST and not re.match(r"#|content:|[^:]{1,100}:=", line) for line in lines)
     ):
-        raise IrisError(f"The header of '{path.name}' is damaged; save the file again, or get it again.")
+        raise _damaged(path)
     for n, line in enumerate(lines):
         if found := re.match(r"\s*data ?file\s*:(?!=)(.*)", line, re.IGNORECASE):
             value = found.group(1).strip()
@@ -56,10 +57,16 @@ def _nrrd(head: str, path: Path) -> list[str]:
     return []
 
 
-def _meta_image(head: str) -> list[str]:
+def _meta_image(head: str, path: Path) -> list[str]:
     """The files that a MetaImage header names; none when the voxels follow it."""
-    found = re.search(r"^[ \t]*ElementDataFile[ \t]*[=:](.*)", head, re.IGNORECASE | re.MULTILINE)
-    value = found.group(1).strip() if found else "LOCAL"
-    if found is None or value.upper() == "LOCAL":
-        return []
-    return [value, *(head[found.end() :].splitlines() if value.upper().startswith("LIST") else ())]
+    found = re.search(r"^[ \t]*ElementDataFile[ \t]*[=:](.*)", head, re.MULTILINE)
+    value = found.group(1).strip() if found else ""
+    listed = head[found.end() :].splitlines() if found and value.upper().startswith("LIST") else []
+    lines = [*head[: found.end() if found else 0].split("\n"), *listed]
+    if not value or any(len(line) > LONGEST_META or not line.removesuffix("\r").isprintable() for line in lines):
+        raise _damaged(path)
+    return [] if value.upper() == "LOCAL" else [value, *listed]
+
+
+def _damaged(path: Path) -> IrisError:
+    return IrisError(f"The header of '{path.name}' is damaged; save the file again, or get it again.")
