@@ -4,21 +4,28 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Where the labelled sets lie, for training and evaluation; tests that need them say so when they are not there.
 DATA ?= ../shared/data
+# Which faults, or damaged files.
+SEED ?= 0
 STRATEGY ?= one-shot
 # How many processes train together, and the threads of each.
 PROCESSES ?= 1
 THREADS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) / $(PROCESSES) )))
 
-.PHONY: help install demo screenshots test lint types evaluate reproduce train clean
+.PHONY: help install demo screenshots test lint types evaluate reproduce train clean faults fuzz geometry licences audit
 
 help:
 	@echo "make demo      mark one scan, segment others, write a report (about 2 minutes)"
 	@echo "make screenshots every picture of the README, from the real panel"
 	@echo "make test      all checks"
 	@echo "make slow      tests that take minutes"
+	@echo "make faults    N=1000 seeded faults around the worker, by kind"
+	@echo "make geometry  500 random grids against SimpleITK"
+	@echo "make licences  the license of every dependency"
+	@echo "make audit     known holes of every dependency (asks the web)"
 	@echo "make benchmark speed and memory on this machine"
 	@echo "make evaluate  Dice on the test split of DATA=$(DATA)"
 	@echo "make reproduce the paper's tables and figures at our scale, in runs/reproduced (hours: networks are trained)"
+	@echo "make fuzz      N=100000 damaged and forged files into everything that reads files"
 	@echo "make train     train the network on DATA=$(DATA), or go on where it stopped"
 
 install: $(VENV)/installed
@@ -47,6 +54,19 @@ types: install
 slow: install
 	$(BIN)/python -m pytest -m slow --timeout 3600
 
+faults: install
+	PYTHONPATH=.:Testing $(BIN)/python Testing/faults/bench.py $(or $(N),1000) $(SEED)
+
+geometry: install
+	IRIS_EXAMPLES=500 $(BIN)/python -m pytest Testing/geometry --timeout 7200
+
+licences: install
+	$(BIN)/python Testing/licences.py
+
+audit: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python -m pip_audit --skip-editable
+
 benchmark: install
 	@mkdir -p runs
 	$(BIN)/irissegment benchmark --json runs/benchmark.json
@@ -61,6 +81,10 @@ reproduce: install
 train: install
 	OMP_NUM_THREADS=$(THREADS) nice -n 10 $(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES) \
 		-m IrisSegmentLib train --data $(DATA) --output runs/small
+
+fuzz: install
+	@mkdir -p runs
+	$(BIN)/python Testing/faults/fuzz.py --count $(or $(N),100000) --json runs/fuzz.json
 
 clean:
 	rm -rf $(VENV) demo-output build

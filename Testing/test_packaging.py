@@ -135,6 +135,31 @@ def test_imports_point_one_way():
                     assert target in others, f"{path.relative_to(ROOT)} imports {target}"
 
 
+def imported(path):
+    """The parts of the library that a file imports, from anywhere in it, as `network` or `errors`."""
+    inside = path.relative_to(ROOT).parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            base = inside[: len(inside) - node.level] if node.level else ()
+            whole = [*base, *(node.module or "").split(".")] if node.module else [*base]
+            names = [[*whole, alias.name] for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+        else:
+            continue
+        yield from (name[1] for name in names if name[0] == "IrisSegmentLib" and len(name) > 1)
+
+
+def test_the_module_knows_no_network_and_nothing_imports_training_or_evaluation():
+    """Whether named from the root or by dots; the command line alone knows everything."""
+    for path in (ROOT / "IrisSegment").rglob("*.py"):
+        assert set(imported(path)) <= {"slicer", "engine", "errors", "context"}, path
+    for path in LIBRARY.rglob("*.py"):
+        package = path.relative_to(LIBRARY).parts[0]
+        if package not in ("training", "evaluation", "cli.py", "__main__.py"):
+            assert not set(imported(path)) & {"training", "evaluation", "cli"}, path
+
+
 def test_only_the_slicer_room_knows_slicer():
     for path in LIBRARY.rglob("*.py"):
         if path.relative_to(LIBRARY).parts[0] == "slicer":

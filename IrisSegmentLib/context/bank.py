@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -25,7 +25,24 @@ from ..imaging.volume import Segment
 from ..network import TaskEmbeddings
 from .arrangement import Place, mean_place
 from .ensemble import UNREAD
-from .preset import LEVELS, Preset, Reference, alone, mean_vectors, mixed, numbers, tensors_of, text, write_whole
+from .preset import (
+    DAMAGED,
+    LARGEST_FILE,
+    LARGEST_HEADER,
+    LEVELS,
+    Preset,
+    Reference,
+    alone,
+    check_alike,
+    header_length,
+    mean_vectors,
+    mixed,
+    numbers,
+    tensors_of,
+    text,
+    whole,
+    write_whole,
+)
 
 SCHEMA = 1
 EXTENSION = ".irisbank"
@@ -106,22 +123,32 @@ class MemoryBank:
 
     @classmethod
     def load(cls, path: str | Path) -> MemoryBank:
-        """:raises IrisError: when the file is missing, damaged, or of a newer version."""
+        """:raises IrisError: when the file is missing, too large, damaged, or of a newer version."""
         path = Path(path)
         if not path.is_file():
             raise IrisError(f"There is no memory bank '{path}'; make it from labelled sets first.")
         try:
+            if path.stat().st_size > LARGEST_FILE or header_length(path) > LARGEST_HEADER:
+                raise ValueError("too large")
+            tensors: dict[str, dict[str, Tensor]] = {}
             with safe_open(path, "pt") as file:
                 words = json.loads(file.metadata()["iris-bank"])
-                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+                if whole(words["schema"]) == SCHEMA:
+                    for name in file.keys():  # noqa: SIM118
+                        task, _, rest = name.partition(":")
+                        tensors.setdefault(task, {})[rest] = file.get_tensor(name).clone()
             if words["schema"] != SCHEMA:
                 raise IrisError(f"'{path.name}' was saved by another version of IrisSegment; update this one.")
             presets = {}
             for n, task in enumerate(words["tasks"]):
-                own = {k.removeprefix(f"{n}:"): v for k, v in tensors.items() if k.startswith(f"{n}:")}
-                presets[text(task["task"])] = Preset.from_words(task["preset"], own)
-            return cls(text(words["network"]), int(words["preprocessing"]), presets)
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+                presets[text(task["task"])] = Preset.from_words(task["preset"], tensors[f"{n}"])
+            made = text(words["network"]), whole(words["preprocessing"])
+            others = [p for p in presets.values() if (p.network, p.preprocessing) != made]
+            if others or len(presets) < len(words["tasks"]):
+                raise ValueError("tasks do not fit together")
+            check_alike([reference for preset in presets.values() for reference in preset.references])
+            return cls(*made, presets)
+        except DAMAGED as error:
             raise IrisError(f"'{path.name}' is not a memory bank, or the file is damaged.") from error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, count
@@ -82,9 +82,7 @@ class PresetLibrary:
         if same is not None:
             replace(preset, notes=preset.notes or same.preset.notes).save(same.path)
             return same.path
-        path = self._free(preset.name)
-        preset.save(path)
-        return path
+        return next(path for path in self._paths(preset.name) if preset.save_new(path))
 
     def rename(self, path: Path, name: str) -> Path:
         """Give a preset, and its file, another name; returns the new path.
@@ -106,9 +104,7 @@ class PresetLibrary:
     def duplicate(self, path: Path) -> Path:
         """:raises IrisError: when it is not a preset of this library, or the folder cannot be written to."""
         preset = self._own(path)
-        copy = self._free(preset.name)
-        replace(preset, name=copy.stem).save(copy)
-        return copy
+        return next(copy for copy in self._paths(preset.name) if replace(preset, name=copy.stem).save_new(copy))
 
     def delete(self, path: Path) -> None:
         """Put a preset away; `undo` brings it back.
@@ -174,11 +170,15 @@ class PresetLibrary:
         if path.parent != self.folder or path.suffix != EXTENSION:
             raise IrisError(f"'{path.name}' is not a preset of this library.")
 
-    def _free(self, name: str) -> Path:
-        """A path that no file has."""
+    def _paths(self, name: str) -> Iterator[Path]:
+        """Where a preset of a name may go, in the order to try."""
         stem = safe_stem(name)
         names = chain([stem], (f"{stem} {number}" for number in count(2)))
-        return next(path for name in names if not (path := self.folder / f"{name}{EXTENSION}").exists())
+        return (self.folder / f"{name}{EXTENSION}" for name in names)
+
+    def _free(self, name: str) -> Path:
+        """A path that no file has."""
+        return next(path for path in self._paths(name) if not path.exists())
 
     def _make(self, folder: Path) -> None:
         try:
@@ -227,7 +227,7 @@ def safe_stem(name: str) -> str:
 
 
 def _earlier(old: Preset, new: Preset) -> bool:
-    """Whether one is the other at an earlier time: made in the same second, of the same name and network."""
+    """Whether one is the other at an earlier time: made at the same time, of the same name and network."""
     made = (old.name, old.created, old.network, [s.name for s in old.segments])
     same = made == (new.name, new.created, new.network, [s.name for s in new.segments])
     return same and len(old.history) <= len(new.history)

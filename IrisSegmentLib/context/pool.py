@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -24,8 +24,11 @@ from ..errors import IrisError
 from ..imaging.volume import Segment
 from .arrangement import Place
 from .preset import (
+    DAMAGED,
     Preset,
     Reference,
+    check_alike,
+    header_length,
     levels_of,
     mixed,
     numbers,
@@ -33,12 +36,15 @@ from .preset import (
     segment_out,
     tensors_of,
     text,
+    whole,
     write_whole,
 )
 from .retrieval import Index, check_count
 
 SCHEMA = 1
 EXTENSION = ".irispool"
+LARGEST_HEADER = 100 * 10**6  # bytes; safetensors reads no longer one
+LARGEST_WORDS = 32 * 2**20  # bytes, those of some 100,000 references
 
 
 @dataclass(frozen=True)
@@ -170,6 +176,10 @@ class Pool:
             (replace(self._reference(row), class_vectors=self._classes[row]), self.entries[row].segments)
             for row in rows
         ]
+        try:
+            check_alike([reference for reference, _ in parts])
+        except ValueError as error:
+            raise self._changed() from error
         counts = [[row in entries for entries in chosen.values()] for row in rows]
         segments = tuple(replace(self.segments[s], label=n + 1) for n, s in enumerate(chosen))
         first = self.entries[rows[0]]
@@ -190,8 +200,12 @@ class Pool:
             places = tuple(Place.of(numbers(p, 9)) for p in tensors.pop(f"{row}.places", torch.empty(0, 9)).tolist())
             levels = levels_of(tensors, str(row), len(self.entries[row].segments), len(places))
             return Reference(levels, numbers(extent.tolist(), 3), places=places)
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
-            raise IrisError(f"The pool '{self._path.name}' was changed or is damaged; make it again.") from error
+        except DAMAGED as error:
+            raise self._changed() from error
+
+    def _changed(self) -> IrisError:
+        name = "in use" if self._path is None else f"'{self._path.name}'"
+        return IrisError(f"The pool {name} was changed or is damaged; make it again.")
 
     def save(self, path: str | Path) -> None:
         """Write the file beside and rename it. The whole pool is held in memory meanwhile.
@@ -223,31 +237,38 @@ class Pool:
         if not path.is_file():
             raise IrisError(f"There is no pool file '{path}'; check its name and folder.")
         try:
+            if header_length(path) > LARGEST_HEADER:
+                raise ValueError("too large")
             with safe_open(path, "pt") as file:
+                if len(file.metadata()["iris-pool"]) > LARGEST_WORDS:
+                    raise ValueError("too large")
                 words = json.loads(file.metadata()["iris-pool"])
-                if words["schema"] != SCHEMA:
+                if whole(words["schema"]) != SCHEMA:
                     raise IrisError(f"'{path.name}' was saved by another version of IrisSegment; update this one.")
-                pool = cls(text(words["network"]), int(words["preprocessing"]))
-                pool.segments = {s["name"]: segment_in(s, 1) for s in words["segments"]}
+                pool = cls(text(words["network"]), whole(words["preprocessing"]))
+                segments = [segment_in(s, 1) for s in words["segments"]]
+                pool.segments = {s.name: s for s in segments}
                 pool._path = path
                 classes = scans = np.zeros((0, 0), np.float16)
                 if words["entries"]:
-                    classes, scans = (file.get_tensor(name).numpy().copy() for name in ("classes", "scans"))
-        except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
+                    classes, scans = (_vectors(file, name) for name in ("classes", "scans"))
+        except DAMAGED as error:
             raise IrisError(f"'{path.name}' is not a pool, or the file is damaged.") from error
         try:
-            if len(scans) != len(words["entries"]) or classes.dtype != np.float16 or scans.dtype != np.float16:
+            if len(scans) != len(words["entries"]) or len(pool.segments) < len(segments):
                 raise ValueError("vectors do not fit the entries")
+            if classes.shape[1] != scans.shape[1] or not (np.isfinite(classes).all() and np.isfinite(scans).all()):
+                raise ValueError("not vectors of one length")
             start = 0
             for n, entry in enumerate(words["entries"]):
-                names = tuple(list(pool.segments)[i] for i in entry["segments"])
+                names = tuple(segments[whole(i)].name for i in entry["segments"])
                 stop = start + len(names)
-                if stop > len(classes):
+                if stop > len(classes) or len(set(names)) < len(names) or entry["hash"] in pool:
                     raise ValueError("vectors do not fit the entries")
                 found = Entry(text(entry["hash"]), names, text(entry["modality"]), numbers(entry["spacing"], 3))
                 pool._append(found, classes[start:stop], scans[n])
                 start = stop
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except DAMAGED as error:
             raise IrisError(f"'{path.name}' is damaged: its words and numbers do not fit together.") from error
         return pool
 
@@ -268,3 +289,14 @@ class Pool:
                 for e in self.entries
             ],
         }
+
+
+def _vectors(file: Any, name: str) -> NDArray[np.float16]:
+    """Vectors (M, D) of an open file.
+
+    :raises ValueError: when they are something else; nothing is read then.
+    """
+    held = file.get_slice(name)
+    if held.get_dtype() != "F16" or len(held.get_shape()) != 2:
+        raise ValueError("not half-precision vectors")
+    return file.get_tensor(name).numpy().copy()

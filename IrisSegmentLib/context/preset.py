@@ -6,6 +6,7 @@ safetensors with JSON in its header, never pickle.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -24,8 +25,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from ..errors import IrisError
-from ..imaging.volume import Segment
-from ..network import TaskEmbeddings
+from ..imaging.volume import Segment, plain
+from ..network import NetworkConfig, TaskEmbeddings
 from .appearance import Appearance
 from .arrangement import Place, mean_place
 from .ensemble import joined
@@ -35,6 +36,12 @@ SCHEMA = 2
 EXTENSION = ".iris"
 LARGEST_FILE = 256 * 2**20  # bytes; a stranger's file is not read beyond this
 LARGEST_HEADER = 4 * 2**20
+LARGEST_NUMBER = 1e6  # of mm, far beyond any scan
+# What damaged or forged words and numbers make Python and safetensors raise.
+DAMAGED = (
+    SafetensorError, struct.error, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
+    RecursionError, MemoryError,
+)  # fmt: skip
 LEVELS = ("coarse", "fine")  # the whole reference scan; closer around its segments
 REMEMBERED = 20  # earlier states of a preset that are kept
 
@@ -205,6 +212,13 @@ class Preset:
         """
         write_whole(Path(path), self.to_bytes())
 
+    def save_new(self, path: str | Path) -> bool:
+        """Save unless there is such a file already, which another program may be writing now; whether it was saved.
+
+        :raises IrisError: as `save`.
+        """
+        return not Path(path).exists() and write_whole(Path(path), self.to_bytes(), replace=False)
+
     @classmethod
     def load(cls, path: str | Path) -> Preset:
         """Read a preset, strictly: anything unexpected is a refusal.
@@ -214,9 +228,13 @@ class Preset:
         path = Path(path)
         if not path.is_file():
             raise IrisError(f"There is no preset file '{path}'; check its name and folder.")
-        if path.stat().st_size > LARGEST_FILE:
-            raise IrisError(f"'{path.name}' is too large for a preset; it is something else or was tampered with.")
-        return cls.from_bytes(path.read_bytes(), path.name)
+        try:
+            if path.stat().st_size > LARGEST_FILE:
+                raise IrisError(f"'{path.name}' is too large for a preset; it is something else or was tampered with.")
+            data = path.read_bytes()
+        except OSError as error:
+            raise IrisError(f"'{path}' could not be read ({error.strerror}); check its permissions.") from error
+        return cls.from_bytes(data, path.name)
 
     def to_bytes(self) -> bytes:
         tensors = {k: v for n, r in enumerate(self.references) for k, v in tensors_of(str(n), r).items()}
@@ -236,8 +254,8 @@ class Preset:
             if length > LARGEST_HEADER:
                 raise ValueError("header too large")
             words = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["iris-preset"])
-            schema = words["schema"]
-        except (ValueError, KeyError, TypeError, struct.error, RecursionError) as error:
+            schema = whole(words["schema"])
+        except DAMAGED as error:
             raise IrisError(f"'{name}' is not a preset, or the file is damaged.") from error
         if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
             raise IrisError(f"'{name}' was saved by another version of IrisSegment (format {schema}); update this one.")
@@ -245,7 +263,7 @@ class Preset:
             tensors = load(data)
             tensors |= {text(copy): tensors[original] for copy, original in words.get("same", {}).items()}
             return cls.from_words(words, tensors)
-        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except DAMAGED as error:
             raise IrisError(f"'{name}' is damaged: its words and numbers do not fit together.") from error
 
     def words(self) -> dict[str, Any]:
@@ -275,12 +293,12 @@ class Preset:
 
     @classmethod
     def from_words(cls, words: dict[str, Any], tensors: Mapping[str, Tensor]) -> Preset:
-        """:raises ValueError: when they are not what a preset's words and numbers are (also KeyError, TypeError)."""
+        """:raises ValueError: when they are not what a preset's words and numbers are (or another of `DAMAGED`)."""
         words = _migrated(words)
+        if not 0 < len(words["segments"]) <= 255 or not words["references"] or len(words["history"]) > REMEMBERED:
+            raise ValueError("no segments or no references, or too much history")
         segments = tuple(segment_in(s, n + 1) for n, s in enumerate(words["segments"]))
         references = _references_in(words["references"], tensors, "", len(segments))
-        if not segments or not references or len(segments) > 255 or len(words["history"]) > REMEMBERED:
-            raise ValueError("no segments or no references, or too much history")
         history = tuple(
             Version(
                 text(v["what"]), text(v["when"]),
@@ -288,16 +306,17 @@ class Preset:
             )
             for n, v in enumerate(words["history"])
         )  # fmt: skip
+        check_alike([*references, *(r for version in history for r in version.references)])
         return cls(
-            text(words["name"]), segments, references, text(words["network"]), int(words["preprocessing"]),
-            text(words["modality"]), numbers(words["spacing"], 3), text(words["notes"]), text(words["created"]),
-            _tuning(words["tuning"]), history,
+            text(words["name"]), segments, references, text(words["network"]), whole(words["preprocessing"]),
+            text(words["modality"]), numbers(words["spacing"], 3), text(words["notes"], lines=True),
+            text(words["created"]), _tuning(words["tuning"]), history,
         )  # fmt: skip
 
 
 def now() -> str:
-    """The time in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    """The time in UTC, fine enough to tell presets apart by it."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _migrated(words: dict[str, Any]) -> dict[str, Any]:
@@ -398,6 +417,34 @@ def mean_vectors(vectors: Sequence[NDArray[np.float16]]) -> NDArray[np.float32]:
     return unit
 
 
+def fits(embeddings: TaskEmbeddings, config: NetworkConfig) -> bool:
+    """Whether embeddings have the sizes that a network of a configuration makes."""
+    tokens = [(config.tokens + config.foreground, width) for width in config.channels[::-1][: config.stages]]
+    keys = None if embeddings.keys is None else embeddings.keys.shape[1]
+    return [tuple(t.shape[1:]) for t in embeddings.tokens] == tokens and keys == (config.affinity or None)
+
+
+def header_length(path: Path) -> int:
+    """What a safetensors file says of the length of its header, in bytes.
+
+    :raises struct.error: for a file that is too short to say so.
+    """
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+    return int(length)
+
+
+def check_alike(references: Sequence[Reference]) -> None:
+    """:raises ValueError: when the embeddings of references differ in size, as no one network makes them."""
+    sizes = {
+        (tuple(t.shape[1:] for t in embeddings.tokens), None if embeddings.keys is None else embeddings.keys.shape[1])
+        for reference in references
+        for embeddings in reference.levels.values()
+    }
+    if len(sizes) > 1:
+        raise ValueError("references of different networks")
+
+
 def _picked(embeddings: TaskEmbeddings, shown: Sequence[str], names: Sequence[str]) -> TaskEmbeddings:
     """Of the classes shown, those named, in that order; zeros for those that are not shown."""
 
@@ -408,19 +455,44 @@ def _picked(embeddings: TaskEmbeddings, shown: Sequence[str], names: Sequence[st
     return TaskEmbeddings(tuple(picked(t) for t in embeddings.tokens), embeddings.keys, values)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write bytes beside ``path`` and rename, so that no reader ever sees half of them.
+def write_whole(path: Path, data: bytes, replace: bool = True) -> bool:
+    """Write bytes beside ``path`` and rename, so that no reader ever sees half of them; whether they were written.
 
+    :param replace: a file that is there already; else it stays, and the bytes are not written.
     :raises IrisError: when the folder is missing or cannot be written to.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        beside.write_bytes(data)
-        os.replace(beside, path)
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # else the name may reach the disk before the bytes do
+        if replace or not _claimed(beside, path):
+            os.replace(beside, path)
+    except FileExistsError:
+        return False
     except OSError as error:
         raise IrisError(f"'{path}' could not be written ({error.strerror}); choose another folder.") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a folder that went away too
+            beside.unlink()
+    return True
+
+
+def _claimed(beside: Path, path: Path) -> bool:
+    """Give a whole file its name unless another has it; False where the file system cannot.
+
+    :raises FileExistsError: when another has it.
+    """
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise
+    except (OSError, AttributeError):  # FAT and some network drives know no second name
+        if path.exists():
+            raise FileExistsError from None
+        return False
+    return True
 
 
 def tensors_of(prefix: str, reference: Reference) -> dict[str, Tensor]:
@@ -460,7 +532,7 @@ def _embeddings(tensors: Mapping[str, Tensor], prefix: str, classes: int) -> Tas
     if keys is not None and values is not None and (keys.ndim != 2 or values.shape != (classes, len(keys), 8)):
         raise ValueError("keys and values do not fit")
     everything = [*tokens, *(t for t in (keys, values) if t is not None)]
-    if any(t.dtype != torch.float16 or not bool(torch.isfinite(t).all()) for t in everything):
+    if any(t.dtype != torch.float16 or t.numel() == 0 or not bool(torch.isfinite(t).all()) for t in everything):
         raise ValueError("not finite half-precision numbers")
     return TaskEmbeddings(tuple(tokens), keys, values)
 
@@ -469,7 +541,7 @@ def _tuning(words: dict[str, Any] | None) -> Tuning | None:
     if words is None:  # not tuned
         return None
     before, after = numbers([words["before"], words["after"]], 2)
-    return Tuning(int(words["references"]), int(words["steps"]), before, after)
+    return Tuning(whole(words["references"]), whole(words["steps"]), before, after)
 
 
 def segment_out(segment: Segment) -> dict[str, Any]:
@@ -479,21 +551,34 @@ def segment_out(segment: Segment) -> dict[str, Any]:
 
 
 def segment_in(words: dict[str, Any], label: int) -> Segment:
-    """:raises ValueError: for words that `segment_out` does not give (also KeyError, TypeError)."""
-    return Segment(text(words["name"]), numbers(words["color"], 3), text(words["terminology"]), 0, label)
+    """:raises ValueError: for words that `segment_out` does not give (or another of `DAMAGED`)."""
+    color = numbers(words["color"], 3)
+    if not all(0 <= c <= 1 for c in color):
+        raise ValueError("not a color")
+    return Segment(text(words["name"]), color, text(words["terminology"]), 0, label)
 
 
-def text(value: object) -> str:
-    """:raises ValueError: for what is not a text of sensible length."""
+def text(value: object, lines: bool = False) -> str:
+    """Words of a file, in one line unless they may have several.
+
+    :raises ValueError: for what is not a text of sensible length.
+    """
     if not isinstance(value, str) or len(value) > 10_000:
         raise ValueError("not a text of sensible length")
+    return plain(value) if lines else plain(value).replace("\n", " ")
+
+
+def whole(value: object) -> int:
+    """:raises ValueError: for what is not a whole number of sensible size."""
+    if not isinstance(value, int) or not 0 <= value < 2**31:
+        raise ValueError("not a whole number of sensible size")
     return value
 
 
 def numbers(values: object, count: int) -> Any:
-    """:raises ValueError: for what is not so many finite numbers."""
+    """:raises ValueError: for what is not so many finite numbers of sensible size."""
     if not isinstance(values, list) or len(values) != count:
         raise ValueError("not the right count of numbers")
-    if not all(math.isfinite(float(v)) for v in values):
-        raise ValueError("not finite")
+    if not all(isinstance(v, int | float) and math.isfinite(v) and abs(v) <= LARGEST_NUMBER for v in values):
+        raise ValueError("not finite numbers of sensible size")
     return tuple(float(v) for v in values)

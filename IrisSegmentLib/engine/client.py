@@ -7,9 +7,8 @@ the next one starts a fresh worker. A job that does not heed its cancellation in
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,8 @@ from ..context.preset import Preset
 from ..errors import IrisError
 from ..imaging.volume import Segmentation, Volume
 from .engine import Result
-from .messages import Message, doubt_in, from_line, segmentation_out, to_line, volume_out
+from .exchange import ExchangeFolder
+from .messages import Message, doubt_in, from_line, get_array, path_in, segmentation_out, to_line, volume_out
 from .networks import NetworkFile
 from .transport import Transport
 
@@ -109,10 +109,12 @@ class EngineClient:
         self._command = [*python, "-m", "IrisSegmentLib.engine.worker", "--device", device]
         if network is not None:
             self._command += ["--network", str(network)]
-        self._folder: Path | None = None
+        self._exchange = ExchangeFolder()
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
         self._numbers = 0
+        self._sent = ""  # the running job's line, once its arrays are written
+        self._idle = False  # the worker was there before the running job, and has said nothing about it yet
         self._life = 0  # counts workers, so that late news of a dead one is known as such
         # One thread moves arrays to and from disk: file writing lets the caller's thread go on.
         self._mover = ThreadPoolExecutor(1, thread_name_prefix="iris-arrays")
@@ -132,7 +134,7 @@ class EngineClient:
                 "name": name,
             }
 
-        return self._ask("encode", stage, lambda done, folder: Preset.load(folder / done["preset"]), callbacks)
+        return self._ask("encode", stage, lambda done, folder: Preset.load(path_in(folder, done["preset"])), callbacks)
 
     def segment(
         self,
@@ -162,7 +164,7 @@ class EngineClient:
             }
 
         def answer(done: Message, folder: Path) -> Any:
-            labels = np.load(folder / done["labels"], allow_pickle=False)
+            labels = np.array(get_array(folder, done["labels"]))
             segmentation = Segmentation(labels[None], image.affine, preset.segments, f"{image.name} {preset.name}")
             result = Result(
                 segmentation, tuple(done["confidence"]), tuple(done["volumes_ml"]), float(done["seconds"]),
@@ -214,7 +216,7 @@ class EngineClient:
             return {"verb": "tune", "preset": f"{number}-preset.iris", "scans": out, "steps": steps}
 
         def answer(done: Message, folder: Path) -> Tuned:
-            made = Preset.load(folder / done["preset"]) if done["tuned"] else preset
+            made = Preset.load(path_in(folder, done["preset"])) if done["tuned"] else preset
             return Tuned(made, done["tuned"], done["words"], tuple(done["curve"]), done["steps"])
 
         return self._ask("tune", stage, answer, callbacks)
@@ -242,9 +244,7 @@ class EngineClient:
         if self._running is not None:
             self._end(self._running, "cancelled")
         self._mover.shutdown(wait=True)
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        self._exchange.remove()
 
     def _ask(self, what: str, stage: Any, answer: Any, callbacks: dict[str, Any]) -> Job:
         self._numbers += 1
@@ -268,7 +268,8 @@ class EngineClient:
         job.state = "running"
         try:
             folder = self._exchange_folder()
-            if not self._transport.running:
+            self._sent, self._idle = "", self._transport.running
+            if not self._idle:
                 self._start()
         except OSError as error:
             self._end(job, "failed", f"The background process could not be started ({error.strerror or error}).")
@@ -291,9 +292,10 @@ class EngineClient:
         )
 
     def _exchange_folder(self) -> Path:
-        if self._folder is None or not self._folder.is_dir():
-            self._folder = Path(tempfile.mkdtemp(prefix="iris-"))  # readable by this user alone
-        return self._folder
+        if self._exchange.gone and self._transport.running:  # cleaned away under a worker that knows no other
+            self._life += 1
+            self._transport.kill()
+        return self._exchange.path()
 
     def _move(self, work: Callable[[], Any], job: Job, then: Callable[[Job, Any], None]) -> None:
         """Do file work on the mover's thread, then go on with its outcome on the caller's."""
@@ -307,6 +309,10 @@ class EngineClient:
             except OSError as error:
                 sentence = f"There was no room for the scan in the temporary folder ({error.strerror or error})."
                 self._transport.post(lambda: self._end(job, "failed", sentence))
+            except Exception as error:  # no job may wait for ever, whatever went wrong; the log has the whole story
+                traceback.print_exc()
+                sentence = f"The scan could not be handed over ({type(error).__name__}); the log has the details."
+                self._transport.post(lambda: self._end(job, "failed", sentence))
             else:
                 self._transport.post(lambda: then(job, outcome))
 
@@ -314,7 +320,8 @@ class EngineClient:
 
     def _send(self, job: Job, message: Message) -> None:
         if job is self._running and not job.ended:
-            self._transport.write(to_line({"job": job.number, **message}))
+            self._sent = to_line({"job": job.number, **message})
+            self._transport.write(self._sent)
 
     def _hear(self, line: str, life: int) -> None:
         message = from_line(line)
@@ -323,6 +330,7 @@ class EngineClient:
         job = self._running
         if job is None or message.get("job") != job.number:
             return
+        self._idle = False
         if "progress" in message:
             job.on_progress(float(message["progress"]), str(message["text"]))
         elif "curve" in message:
@@ -343,8 +351,20 @@ class EngineClient:
         self._end(job, "done", value=value)
 
     def _died(self, life: int) -> None:
-        if life == self._life and self._running is not None:
-            self._end(self._running, "failed", DIED)
+        job = self._running
+        if life != self._life or job is None:
+            return
+        try:
+            if not self._idle:
+                self._end(job, "failed", DIED)
+                return
+            # It died idle, before this job: a new one does it, once.
+            self._idle = False
+            self._start()
+            if self._sent:
+                self._transport.write(self._sent)
+        except OSError as error:
+            self._end(job, "failed", f"The background process could not be started ({error.strerror or error}).")
 
     def _cancel(self, job: Job) -> None:
         if job in self._waiting:
@@ -367,17 +387,10 @@ class EngineClient:
         if job is self._running:
             self._running = None
             self._transport.post(self._next)
-        if self._folder is not None:
-            folder = self._folder
-            self._mover.submit(_remove, folder, f"{job.number}-*")
+        self._mover.submit(self._exchange.clear, f"{job.number}-*")
         if state == "done":
             job.on_done(value)
         elif state == "failed":
             job.on_error(error)
         else:
             job.on_cancelled()
-
-
-def _remove(folder: Path, pattern: str) -> None:
-    for path in folder.glob(pattern):
-        path.unlink(missing_ok=True)

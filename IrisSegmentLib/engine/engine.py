@@ -20,7 +20,7 @@ from ..context.bank import MemoryBank
 from ..context.cache import EmbeddingCache, content_hash
 from ..context.ensemble import joined
 from ..context.pool import Pool
-from ..context.preset import Preset, Reference, Tuning, alone
+from ..context.preset import Preset, Reference, Tuning, alone, fits
 from ..context.retrieval import class_vectors, scan_vector
 from ..errors import IrisError
 from ..imaging.intensity import Intensity
@@ -354,13 +354,23 @@ class Engine:
         return windows, tuple(places)
 
     def check(self, made: Preset | Pool | MemoryBank) -> None:
-        """:raises IrisError: when a preset, pool or bank was made by another network or another preprocessing."""
+        """
+        :raises IrisError: when a preset, pool or bank was made by another network or another preprocessing, or only
+            says that it was not.
+        """
         if made.network != self.network.hash or made.preprocessing != PREPROCESSING:
             kind = "pool" if isinstance(made, Pool) else "memory bank"
             what = f"preset '{made.name}'" if isinstance(made, Preset) else kind
             raise IrisError(
                 f"The {what} was made by another network than the one in use; "
                 "encode its references again, or choose the network that made it."
+            )
+        if isinstance(made, Preset) and not all(
+            fits(embeddings, self.network.config) for r in made.references for embeddings in r.levels.values()
+        ):
+            raise IrisError(
+                f"The numbers of the preset '{made.name}' are not this network's, though it says so; it is damaged or "
+                "was tampered with, so encode its references again."
             )
 
     def _encode(

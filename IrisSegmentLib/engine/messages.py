@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import IrisError
 from ..imaging.volume import Segment, Segmentation, Volume
 from .doubt import Doubt
 
@@ -30,9 +31,9 @@ def from_line(line: str) -> Message | None:
     """The message of a line, or None when the line is none (a library that printed)."""
     try:
         message = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return message if isinstance(message, dict) else None
+    return message if isinstance(message, dict) and type(message.get("job")) is int else None
 
 
 def put_array(array: NDArray, folder: Path, name: str) -> str:
@@ -41,14 +42,27 @@ def put_array(array: NDArray, folder: Path, name: str) -> str:
     return f"{name}.npy"
 
 
+def path_in(folder: Path, name: str) -> Path:
+    """A file of the exchange folder.
+
+    :raises ValueError: for a name that leaves the folder.
+    """
+    if Path(name).name != name or name in ("", ".", ".."):
+        raise ValueError(f"not a file of the exchange folder: {name}")
+    return folder / name
+
+
 def get_array(folder: Path, name: str) -> NDArray:
     """Memory-map an array of the folder.
 
     :raises ValueError: for a name that leaves the folder.
+    :raises IrisError: when the file is gone or damaged.
     """
-    if Path(name).name != name:
-        raise ValueError(f"not a file of the exchange folder: {name}")
-    mapped: NDArray = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+    path = path_in(folder, name)
+    try:
+        mapped: NDArray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # a damaged header fails in any way it likes, and each means the same
+        raise IrisError("A scan was damaged on its way to or from the background process; try again.") from error
     return mapped
 
 

@@ -80,6 +80,7 @@ class ProcessTransport:
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
+            self._process = None  # what is written from now on must go to a new one, not to one that is dying
 
     def post(self, function: Callable[[], None]) -> None:
         self._events.put(function)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import queue
+import shutil
 import sys
 import threading
 import traceback
@@ -28,7 +29,7 @@ from ..context.tuning import Outcome
 from ..errors import IrisError
 from .device import choose_device
 from .engine import Engine, Result
-from .messages import Message, doubt_out, from_line, put_array, segmentation_in, to_line, volume_in
+from .messages import Message, doubt_out, from_line, path_in, put_array, segmentation_in, to_line, volume_in
 from .networks import get_network
 from .progress import Cancelled, Progress
 
@@ -64,14 +65,14 @@ class Worker:
             message = from_line(line)
             if message is None:
                 continue
-            job = int(message["job"])
-            if message["verb"] == "cancel":
+            job = message["job"]
+            if message.get("verb") == "cancel":
                 if job in self._progress:
                     self._progress[job].cancel()
                 continue
             self._progress[job] = Progress(partial(self._tell, job))
             self._jobs.put(message)
-        os._exit(0)  # the parent is gone: nothing that still runs has anyone to answer to
+        self._leave()  # the parent is gone: nothing that still runs has anyone to answer to
 
     def _serve_one(self, message: Message) -> None:
         job = int(message["job"])
@@ -88,6 +89,8 @@ class Worker:
             self._say({"job": job, "error": str(error)})
         except Exception as error:  # the client is told in a sentence, the log keeps the whole story
             traceback.print_exc()
+            if _lost_device(error):
+                os._exit(1)  # a GPU that failed stays lost to this process; the client says so and starts another
             self._say({"job": job, "error": _in_words(error)})
         finally:
             del self._progress[job]
@@ -118,7 +121,7 @@ class Worker:
 
     def _segment(self, message: Message, progress: Progress) -> Message:
         image = volume_in(message["image"], self._folder)
-        preset = Preset.load(self._folder / message["preset"])
+        preset = Preset.load(path_in(self._folder, message["preset"]))
         source, strategy = _source(message["source"]) or preset, message["strategy"]
         names = [segment.name for segment in preset.segments]
 
@@ -141,7 +144,7 @@ class Worker:
     def _measure(self, message: Message, progress: Progress) -> Message:
         image = volume_in(message["image"], self._folder)
         segmentation = segmentation_in(message["segmentation"], self._folder)
-        preset = Preset.load(self._folder / message["preset"])
+        preset = Preset.load(path_in(self._folder, message["preset"]))
         dice = self._compute(message, lambda engine: engine.measure(image, segmentation, preset, progress=progress))
         return {"dice": list(dice)}
 
@@ -152,7 +155,7 @@ class Worker:
         return {"vector": vector.tolist(), "network": self._engine.network.hash}
 
     def _tune(self, message: Message, progress: Progress) -> Message:
-        preset = Preset.load(self._folder / message["preset"])
+        preset = Preset.load(path_in(self._folder, message["preset"]))
         scans = [
             (volume_in(scan["image"], self._folder), segmentation_in(scan["segmentation"], self._folder))
             for scan in message["scans"]
@@ -184,6 +187,11 @@ class Worker:
         found = get_network(source, folder, sha256=sha256, progress=progress)
         return {**asdict(found), "path": str(found.path)}
 
+    def _leave(self) -> None:
+        """End without the parent, which can no longer remove the scans that it handed over."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os._exit(0)
+
     def _tell(self, job: int, fraction: float, text: str) -> None:
         self._say({"job": job, "progress": fraction, "text": text})
 
@@ -193,7 +201,10 @@ class Worker:
                 self._out.write(to_line(message))
                 self._out.flush()
             except BrokenPipeError:
-                os._exit(0)  # the parent is gone
+                self._leave()
+
+
+NO_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "bad allocation")  # of CUDA, torch and C++
 
 
 def _source(path: str) -> Pool | MemoryBank | None:
@@ -203,12 +214,20 @@ def _source(path: str) -> Pool | MemoryBank | None:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY)
+
+
+def _lost_device(error: Exception) -> bool:
+    words = str(error).lower()
+    return "cuda error" in words and "out of memory" not in words
 
 
 def _in_words(error: Exception) -> str:
     if _out_of_memory(error):
         return "There was not enough memory for this scan; close other scans or choose the CPU, then try again."
+    if isinstance(error, OSError):
+        reason = error.strerror or error
+        return f"The result could not be written to the temporary folder ({reason}); make room there, then try again."
     return f"The computation failed unexpectedly ({type(error).__name__}); the log has the details."
 
 

@@ -39,8 +39,10 @@ class LabelledSet:
             words = json.loads(path.read_text())
             classes = {int(k): str(v) for k, v in words["classes"].items()}
             cases = {str(split): [str(c) for c in names] for split, names in words["cases"].items()}
+            if any(Path(case).name != case or case == ".." for names in cases.values() for case in names):
+                raise ValueError("a case outside the folder")
             return cls(folder, str(words["name"]), str(words.get("modality", "")), classes, cases)
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise IrisError(f"'{path}' does not name classes and cases as a labelled set must.") from error
 
     def split(self, name: str) -> list[str]:

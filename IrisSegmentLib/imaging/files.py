@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import math
 import os
 import re
 import tempfile
@@ -14,10 +15,17 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..errors import IrisError
+from .headers import stored_bytes
 from .volume import Segment, Segmentation, Volume
 
 _LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-EXTENSIONS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd")
+FORMATS = {
+    ".nii.gz": "NiftiImageIO", ".nii": "NiftiImageIO", ".seg.nrrd": "NrrdImageIO", ".nrrd": "NrrdImageIO",
+    ".nhdr": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO",
+}  # fmt: skip
+EXTENSIONS = tuple(FORMATS)
+LARGEST = 16 * 2**30  # bytes of a scan's voxels
+DENSEST = 1100  # no gzip stream holds more bytes per byte
 
 
 def stem_of(path: Path) -> str:
@@ -105,15 +113,35 @@ def default_color(index: int) -> tuple[float, float, float]:
 def _read(path: Path) -> sitk.Image:
     if not path.exists():
         raise IrisError(f"There is no file '{path}'; check its name and folder.")
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    # The format that the name says, and no other: some can be made to read any file of the machine.
+    reader.SetImageIO(next((f for ending, f in FORMATS.items() if path.name.lower().endswith(ending)), ""))
     try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
+        stored = stored_bytes(path)
+        reader.ReadImageInformation()
+        _check_claim(reader, stored, path)
+        image = reader.Execute()
+    except (RuntimeError, OSError, MemoryError) as error:
         raise IrisError(f"'{path}' could not be read as an image; it may be damaged or of another kind.") from error
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
     if image.GetDimension() != 3:
         raise IrisError(f"'{path.name}' has {image.GetDimension()} dimensions; choose one 3D frame of it.")
     return image
+
+
+def _check_claim(reader: sitk.ImageFileReader, stored: int, path: Path) -> None:
+    """
+    :raises IrisError: when a header claims more voxels than the file can hold, before room is made for them.
+    """
+    bits = re.search(r"(\d+)-bit", sitk.GetPixelIDValueAsString(reader.GetPixelID()))
+    number = int(bits.group(1)) // 8 if bits else 8
+    claimed = math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * number
+    if claimed > LARGEST:
+        raise IrisError(f"'{path.name}' claims {claimed / 2**30:,.0f} GB of voxels; crop it to the part that matters.")
+    if claimed > DENSEST * stored + 2**16:
+        raise IrisError(f"'{path.name}' claims more voxels than the file can hold; it is damaged, so get it again.")
 
 
 def _write(image: sitk.Image, path: Path) -> None:
@@ -194,11 +222,14 @@ def _segments_of_header(image: sitk.Image) -> tuple[Segment, ...]:
 
         tags = dict(t.split(":", 1) for t in field("Tags", "").split("|") if ":" in t)
         try:
-            color = tuple(min(max(float(c), 0.0), 1.0) for c in field("Color", "0.5 0.5 0.5").split())
+            red, green, blue = (min(max(float(c), 0.0), 1.0) for c in field("Color", "0.5 0.5 0.5").split())
             layer, label = int(field("Layer", "0")), int(field("LabelValue", "1"))
         except ValueError as error:
             raise IrisError("A segment in the file's header has a color or label that is not a number.") from error
-        if len(color) != 3 or not 0 <= layer < image.GetNumberOfComponentsPerPixel():
+        if not 0 < label <= 65535:
+            raise IrisError("A segment in the file's header has a label outside 1 to 65535.")
+        color = red, green, blue
+        if not all(map(math.isfinite, color)) or not 0 <= layer < image.GetNumberOfComponentsPerPixel():
             raise IrisError("A segment in the file's header names a color or layer that the file does not have.")
         found.append(Segment(field("Name", f"Segment_{number}"), color, tags.get("TerminologyEntry", ""), layer, label))
     return tuple(found)

@@ -6,6 +6,7 @@ transposed at the door. An affine maps an index (i, j, k, 1) to millimetres in R
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +16,13 @@ from numpy.typing import NDArray
 
 from ..errors import IrisError
 
+# What moves a terminal's cursor, hides what follows, or is half a character and cannot be printed.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def plain(words: str) -> str:
+    """Words of a file as they can be shown anywhere: what no person writes into a name becomes a space."""
+    return _UNPRINTABLE.sub(" ", words)
 Box = tuple[slice, slice, slice]  # along I, J, K
 
 
@@ -92,6 +100,10 @@ class Segment:
     terminology: str = ""
     layer: int = 0
     label: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", plain(self.name).replace("\n", " "))
+        object.__setattr__(self, "terminology", plain(self.terminology))
 
 
 @dataclass(frozen=True)

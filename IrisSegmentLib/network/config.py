@@ -64,9 +64,31 @@ class NetworkConfig:
         if not fields - ADDED <= set(values) <= fields:
             raise ValueError("not the fields of a network configuration of this version")
         lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        for name, value in lists.items():
+            _check(name, value)
         return cls(**lists)  # type: ignore[arg-type]
 
 
+def _check(name: str, value: object) -> None:
+    """:raises ValueError: for a value from a file that no network could have."""
+    if name == "name":
+        fits = isinstance(value, str) and len(value) <= 100
+    elif name in WORDS:
+        fits = value in WORDS[name]
+    elif name in LISTS:
+        most = MOST.get(name, 1024)
+        fits = isinstance(value, tuple) and 0 < len(value) <= 8 and all(type(v) is int and 0 < v <= most for v in value)
+    elif isinstance(NetworkConfig.__dataclass_fields__[name].default, bool):
+        fits = isinstance(value, bool)
+    else:
+        fits = type(value) is int and 0 <= value <= MOST.get(name, 1024)
+    if not fits:
+        raise ValueError(f"no network has such a {name}")
+
+
+WORDS = {"mask_fusion": ("linear", "published"), "head": ("place", "dot")}  # fields that are one of a few words
+MOST = {"blocks": 16, "attention_blocks": 16, "stem_stride": 2}  # of others a layer may be wide, not deep
+LISTS = ("channels", "blocks")  # and those that are a number per level
 ADDED = {"foreground"}  # fields that the files of earlier versions lack; their default is what those networks are
 
 _LEAN = NetworkConfig(

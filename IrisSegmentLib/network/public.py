@@ -109,7 +109,10 @@ def _averaged(checkpoint: Path) -> dict[str, Tensor]:
     ]  # fmt: skip
     with torch.serialization.safe_globals(known):
         stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    return stored.get("ema_model") or stored.get("model") or stored
+    state = stored.get("ema_model") or stored.get("model") or stored
+    if any(t.numel() * t.element_size() > t.untyped_storage().nbytes() for t in state.values()):
+        raise ValueError("tensors larger than what is stored of them")  # a forged one would fill memory when copied
+    return state
 
 
 def _configuration(state: dict[str, Tensor]) -> NetworkConfig:

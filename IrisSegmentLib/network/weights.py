@@ -17,6 +17,8 @@ from .config import NetworkConfig
 from .iris import Iris
 from .trust import Trust
 
+LARGEST_FILE = 2 * 2**30  # bytes; the largest published network has 0.5 GB
+LARGEST_HEADER = 4 * 2**20
 BUNDLED = "iris-small.safetensors"
 
 
@@ -60,14 +62,31 @@ def load_network(path: str | Path | None = None, device: str | torch.device = "c
     path = Path(path) if path is not None else bundled_weights()
     if not path.exists():
         raise IrisError(f"There is no network file '{path}'; check its name and folder.")
-    data = path.read_bytes()
+    try:
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= LARGEST_FILE else b""
+    except OSError as error:
+        raise IrisError(f"'{path}' could not be read ({error.strerror}); check its permissions.") from error
     try:
         (length,) = struct.unpack("<Q", data[:8])
+        if length > LARGEST_HEADER:
+            raise ValueError("header too large")
         header = json.loads(data[8 : 8 + length])
-        network = Iris(NetworkConfig.from_json(json.loads(header["__metadata__"]["config"])))
-        network.load_state_dict({k: v.float() for k, v in load(data).items()})
+        config = NetworkConfig.from_json(json.loads(header["__metadata__"]["config"]))
+        with torch.device("meta"):  # a forged configuration takes memory only if the file holds as many numbers
+            shapes = {name: list(tensor.shape) for name, tensor in Iris(config).state_dict().items()}
+        if shapes != {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__"}:
+            raise ValueError("weights of another configuration")
+        weights = {k: v.float() for k, v in load(data).items()}
+        if not all(bool(torch.isfinite(v).all()) for v in weights.values()):
+            raise ValueError("weights that are not numbers")
+        network = Iris(config)
+        network.load_state_dict(weights)
         network.trust = Trust.from_json(header["__metadata__"].get("trust", "{}"))
-    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, struct.error, AttributeError) as error:
+    except (
+        SafetensorError, struct.error, RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError,
+        ArithmeticError, RecursionError, MemoryError,
+    ) as error:  # fmt: skip
         raise IrisError(f"'{path.name}' is not a network of this program, or the file is damaged.") from error
     network.hash = hashlib.sha256(data).hexdigest()
     return network.eval().to(device)

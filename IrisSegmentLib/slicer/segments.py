@@ -145,8 +145,8 @@ def isOurs(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> bool:
 
 
 def hasWrittenVoxels(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> bool:
-    """Whether a segment's voxels are known to be as this module made them, without a look at any: of a layer that was
-    written to and not looked at since, nothing is known."""
+    """Whether a segment's voxels are known to be as this module made them, without a look at any: what was not looked
+    at since its layer was written to is not known."""
     segment = node.GetSegmentation().GetSegment(segmentID)
     _words, _space, signature = tagOf(segment, FINGERPRINT).partition(" ")
     return _seen.get((node.GetID(), segmentID)) == (_time(segment), signature)

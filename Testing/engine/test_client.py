@@ -2,6 +2,7 @@ import os
 import signal
 import stat
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from workerbench import Bench
 
 from IrisSegmentLib.context.pool import Pool
 from IrisSegmentLib.engine import Engine
+from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.imaging.volume import Volume
 from IrisSegmentLib.imaging.window import PREPROCESSING
 
@@ -98,7 +100,7 @@ def test_jobs_wait_their_turn_and_all_come(bench, preset, hippocampi):
 def test_arrays_pass_in_a_private_folder_that_is_gone_afterwards(bench, preset, hippocampi):
     job = bench.ask("segment", hippocampi[1][0], preset)
     bench.until_progress()
-    folder = bench.client._folder
+    folder = bench.client._exchange.path()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     bench.wait(job)
     process = bench.transport._process
@@ -155,3 +157,29 @@ def test_doubt_looks_and_tuning_come_through_the_worker(bench, preset, hippocamp
     assert len(bench.answer.curve) == 2 and bench.answer.preset.segments == made.segments
     bench.wait(bench.ask("tune", made, hippocampi[1:2]))
     assert "at least two segmented scans" in bench.errors[0]
+
+
+def test_numbers_that_are_not_the_networks_are_refused_though_the_preset_says_so(tiny_network, preset, hippocampi):
+    (reference,) = preset.references
+    levels = {
+        level: replace(kept, tokens=tuple(tokens[:, :, :-1] for tokens in kept.tokens))
+        for level, kept in reference.levels.items()
+    }
+    forged = replace(preset, references=(replace(reference, levels=levels),))
+    with pytest.raises(IrisError, match="tampered with"):
+        Engine(tiny_network, "cpu").segment(hippocampi[1][0], forged)
+
+
+def test_an_answer_that_was_damaged_ends_its_job_in_a_sentence(bench, preset, hippocampi):
+    job = bench.ask("segment", hippocampi[1][0], preset)
+    answer = job.answer
+
+    def damaged(done, folder):
+        (folder / done["labels"]).write_bytes(b"")
+        return answer(done, folder)
+
+    job.answer = damaged
+    bench.wait(job, seconds=60)
+    assert job.state == "failed" and "damaged" in bench.errors[0]
+    bench.wait(bench.ask("segment", hippocampi[1][0], preset))
+    assert bench.answer.segmentation.shape == hippocampi[1][0].shape
