@@ -13,6 +13,7 @@ from typing import Any
 import SlicerRuntime
 from radiologist import ROOT, choose, encode, load, mark, segment
 
+SECTIONS = ("reference", "presets", "targets", "progress", "review", "learn", "library", "map", "advanced")
 WIDTH = 350  # pixels: as narrow as Slicer's module panel gets
 # Roles of a palette: light and dark, as Slicer's two styles have them.
 COLORS = {
@@ -96,7 +97,7 @@ class Tour:
     def take(self, name: str, *sections: str) -> None:
         """The panel with some of its sections open."""
         ui = self.panel.ui
-        for section in ("reference", "presets", "targets", "progress", "advanced"):
+        for section in SECTIONS:
             getattr(ui, f"{section}Section").collapsed = section not in sections
         SlicerRuntime.processEvents(0.1)
         self._photographer.take(name, self.panel.parent)
@@ -115,6 +116,7 @@ class Tour:
         SlicerRuntime.waitFor(lambda: not self.panel.logic.busy, 60)
         SlicerRuntime.processEvents(0.1)
         self.take("panel", "reference", "presets", "targets", "progress")
+        self.take("review", "review", "learn")
 
     def target(self) -> None:
         import slicer

@@ -195,7 +195,9 @@ def test_segments_are_added_to_ones_own_and_one_click_takes_them_back(panel):
     assert not results() and list(now()) == [NAMES[1], NAMES[0], f"{NAMES[1]} 2"]
     assert np.array_equal(now()[NAMES[1]], block), "what a person drew stays, though the new ones lie inside it"
     assert now()[NAMES[0]].any() and now()[f"{NAMES[1]} 2"].any()
+    assert panel.ui.reviewTable.rowCount == 2, "what was added is reviewed, what a person drew is not"
     panel.ui.undoAdditionButton.click()
+    assert panel.ui.reviewTable.rowCount == 0
     assert list(now()) == [NAMES[1], NAMES[0]] and np.array_equal(now()[NAMES[1]], block)
     assert not now()[NAMES[0]].any() and not panel.ui.undoAdditionButton.enabled
     mine.SetAndObserveTransformNodeID(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode").GetID())
