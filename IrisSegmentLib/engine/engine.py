@@ -51,7 +51,6 @@ class Result:
     :param seconds: of computing.
     :param doubt: where it is uncertain; None where that was not looked at.
     :param likeness: how much what was found looks like what was marked, as a cosine; None where that is not known.
-        What looks like something else is left out of the segmentation.
     """
 
     segmentation: Segmentation
@@ -151,8 +150,7 @@ class Engine:
         progress.report(0.8, f"Drawing {preset.name} in {image.name}")
         likeness = self._likeness(image, preset, looks)
         trust = tuple(self.network.trust.expected(p, likeness) for _, logits in looks for p in confidence(logits))
-        drawn = paste(_believed(looks, trust))
-        segmentation = Segmentation(drawn[None], image.affine, preset.segments, f"{image.name} {preset.name}")
+        segmentation = Segmentation(paste(looks)[None], image.affine, preset.segments, f"{image.name} {preset.name}")
         progress.report(1.0, f"{image.name} is done")
         doubt = Doubt.of(looks, window, image.affine)
         return Result(segmentation, trust, segmentation.volumes_ml(), time.perf_counter() - started, doubt, likeness)
@@ -400,16 +398,6 @@ class Engine:
 
     def _sampled(self, window: Window, image: Volume, intensity: Intensity) -> Tensor:
         return self.inputs.image(window, image, intensity).to(self.device)
-
-
-def _believed(looks: Sequence[tuple[Window, Tensor]], trust: Sequence[float]) -> list[tuple[Window, Tensor]]:
-    """The looks without the classes that are not trusted at all."""
-    believed, known = [], 0
-    for window, logits in looks:
-        untrusted = torch.tensor([t == 0 for t in trust[known : known + len(logits)]])
-        believed.append((window, logits.masked_fill(untrusted[:, None, None, None], -1.0)))
-        known += len(logits)
-    return believed
 
 
 def _where(looks: Sequence[tuple[Window, Tensor]], places: Sequence[Place]) -> list[Box]:

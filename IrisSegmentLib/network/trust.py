@@ -14,26 +14,25 @@ class Trust:
     """
     The Dice to expect is ``offset + promised * p + likeness * min(l, ALIKE)``, where p is the Dice of the soft answer
     with its own hard one, and l the likeness: the cosine between how what was found and what was marked look to the
-    network, mean over what was found. A scan without the object gives answers as sure as any, but of another look.
-
-    :param least: an answer of which less is expected is none.
+    network, mean over what was found. A scan without the object gives answers as sure as any, but mostly of another
+    look. No answer is left out for it: a threshold that spared all that was rightly found in validation lost five of
+    seven tumors in CT.
 
     Example::
 
-        trust = Trust(offset=-1.6, promised=1.0, likeness=1.6, least=0.45)
-        trust.expected(0.9, 0.95), trust.expected(0.9, 0.7)     # 0.74 and 0.0
+        trust = Trust(offset=-1.6, promised=1.0, likeness=1.6)
+        trust.expected(0.9, 0.95), trust.expected(0.9, 0.7)     # 0.74 and 0.42
     """
 
     offset: float = 0.0
     promised: float = 1.0
     likeness: float = 0.0
-    least: float = 0.0
 
     def expected(self, promised: float, likeness: float | None) -> float:
-        """The Dice to expect, 0..1; 0 for an answer that is none. A likeness that is not known is taken as good."""
+        """The Dice to expect, 0..1; 0 where nothing was found. A likeness that is not known is taken as good."""
         alike = ALIKE if likeness is None else min(likeness, ALIKE)
         dice = self.offset + self.promised * promised + self.likeness * alike
-        return min(1.0, dice) if promised > 0 and dice > self.least else 0.0
+        return max(0.01, min(1.0, dice)) if promised > 0 else 0.0
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -17,7 +17,7 @@ import torch
 from ..network import build, save_network
 from ..network.trust import ALIKE, Trust
 
-RIGHTLY, BELIEVED = 0.3, 0.99  # of what was found with such a Dice or more, this share must be believed
+ABSENT = 0.1  # what scans without the object count beside those with it: more, and the expected Dice is too low
 
 
 def publish(run: Path, output: Path, network: str = "small", trust: Trust | None = None) -> None:
@@ -33,29 +33,28 @@ def publish(run: Path, output: Path, network: str = "small", trust: Trust | None
 
 def calibrated(report: dict[str, Any], probes: dict[str, Any]) -> Trust:
     """What the cases of a report and the scans without the object of probes show, both of a network that nothing was
-    known of: least squares, with a Dice of 0 where there is no object. Every set counts the same, and scans without
-    the object half of those with it. Classes of which nothing was found tell nothing."""
+    known of: least squares, with a Dice of 0 where there is no object. Every set counts the same. Classes of which
+    nothing was found tell nothing."""
     there = np.array([
         (1.0, confidence[name], min(of_set["likeness"][case], ALIKE), score, 1 / len(of_set["per_case"]))
         for of_set in report["sets"].values()
         for case, confidence in of_set["confidence"].items()
         for name, score in of_set["per_case"][case].items()
-        if confidence[name] > 0
+        if confidence[name] > 0 and of_set["likeness"][case] is not None
     ])  # fmt: skip
     absent = np.array([
         (1.0, confidence, min(target["likeness"], ALIKE), 0.0, 1 / len(of_set["absent"]["per_target"]))
         for of_set in probes.values()
         for target in of_set["absent"]["per_target"]
         for confidence in target["confidence"]
-        if confidence > 0
+        if confidence > 0 and target["likeness"] is not None
     ])  # fmt: skip
     there[:, 4] /= there[:, 4].sum()
-    absent[:, 4] /= 2 * absent[:, 4].sum()
+    absent[:, 4] *= ABSENT / absent[:, 4].sum()
     rows = np.concatenate([there, absent])
     root = np.sqrt(rows[:, 4])
     line, *_ = np.linalg.lstsq(root[:, None] * rows[:, :3], root * rows[:, 3], rcond=None)
-    least = np.quantile((there[:, :3] @ line)[there[:, 3] >= RIGHTLY], 1 - BELIEVED)
-    return Trust(*(round(float(v), 4) for v in (*line, least)))
+    return Trust(*(round(float(v), 4) for v in line))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from IrisSegmentLib.network import build, load_network, save_network
 from IrisSegmentLib.network.trust import Trust
 from IrisSegmentLib.training.publish import calibrated, publish
 
-KNOWN = Trust(offset=-0.8, promised=1.0, likeness=0.7, least=0.0)
+KNOWN = Trust(offset=-0.8, promised=1.0, likeness=0.7)
 
 
 def reports(count=60, noise=0.005):
@@ -25,7 +25,7 @@ def reports(count=60, noise=0.005):
     return {"sets": {"organs": of_set}}, {"organs": {"absent": {"per_target": targets}}}
 
 
-def test_confidence_is_the_dice_that_validation_showed_and_none_where_there_is_no_object():
+def test_confidence_is_the_dice_that_validation_showed_and_little_where_there_is_no_object():
     report, probes = reports()
     trust = calibrated(report, probes)
     of_set = report["sets"]["organs"]
@@ -34,16 +34,15 @@ def test_confidence_is_the_dice_that_validation_showed_and_none_where_there_is_n
         for n, scores in of_set["per_case"].items()
     ]
     expected, true = np.array(pairs).T
-    believed = expected > 0
-    assert np.abs(expected - true)[believed].mean() < 0.06 and believed[true >= 0.3].mean() >= 0.98
+    assert np.abs(expected - true).mean() < 0.06
     absent = [trust.expected(t["confidence"][0], t["likeness"]) for t in probes["organs"]["absent"]["per_target"]]
-    assert np.mean(np.array(absent) == 0) > 0.95
+    assert np.mean(absent) < 0.1 < expected.mean()
 
 
 def test_a_likeness_that_is_unknown_or_high_changes_nothing_and_a_low_one_does():
-    trust = Trust(offset=-1.6, promised=1.0, likeness=1.6, least=0.45)
+    trust = Trust(offset=-1.6, promised=1.0, likeness=1.6)
     assert trust.expected(0.9, None) == trust.expected(0.9, 0.95) == pytest.approx(0.74)
-    assert 0.45 < trust.expected(0.9, 0.85) < 0.74 and trust.expected(0.9, 0.7) == 0.0
+    assert trust.expected(0.9, 0.7) == pytest.approx(0.42) and 0 < trust.expected(0.1, 0.0) < 0.02, "it was found"
     assert Trust().expected(0.8, 0.1) == 0.8 and Trust().expected(0.0, 1.0) == 0.0 and Trust(1.0).expected(1, 1) == 1.0
 
 
@@ -56,7 +55,7 @@ def test_a_published_network_carries_its_calibration(tmp_path):
     assert load_network(tmp_path / "known.safetensors").trust == KNOWN
 
 
-@pytest.mark.parametrize("trust", ['{"offset": NaN}', "[1]", "no", '"ab"', '{"ofset": 1}', '{"least": []}'])
+@pytest.mark.parametrize("trust", ['{"offset": NaN}', "[1]", "no", '"ab"', '{"ofset": 1}', '{"slope": 1}'])
 def test_a_calibration_that_is_none_is_refused(tmp_path, trust):
     save_network(build("tiny"), tmp_path / "n.safetensors", {"trust": trust})
     with pytest.raises(IrisError, match="not a network"):
