@@ -42,26 +42,22 @@ def test_two_sessions_saving_the_same_name_lose_nothing(preset, tmp_path):
     assert all(p.suffix == ".iris" for p in tmp_path.iterdir())
 
 
-@pytest.fixture
-def full_disk():
-    """No file of this process may grow beyond 4 kB from now on: what a full disk feels like."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    heard = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
-    def fill():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-
-    yield fill
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, heard)
-
-
-def test_a_full_disk_leaves_the_preset_that_was_there(preset, tmp_path, full_disk):
-    library = PresetLibrary(tmp_path)
-    path = library.save(preset)
-    whole = path.read_bytes()
-    full_disk()
-    for save in (lambda: preset.save(path), lambda: library.save(preset)):
+def save_where_no_file_may_grow(folder, path, data):
+    """In a process of its own: no file of it may grow beyond 4 kB, which is what a full disk feels like."""
+    preset = Preset.from_bytes(data, "h")
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    for save in (lambda: preset.save(path), lambda: PresetLibrary(folder).save(preset)):
         with pytest.raises(IrisError, match="could not be written"):
             save()
+
+
+def test_a_full_disk_leaves_the_preset_that_was_there(preset, tmp_path):
+    path = PresetLibrary(tmp_path).save(preset)
+    whole = path.read_bytes()
+    arguments = (tmp_path, path, preset.to_bytes())
+    session = multiprocessing.get_context("fork").Process(target=save_where_no_file_may_grow, args=arguments)
+    session.start()
+    session.join(60)
+    assert session.exitcode == 0
     assert [p.name for p in tmp_path.iterdir()] == [path.name] and path.read_bytes() == whole
