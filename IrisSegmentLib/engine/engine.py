@@ -85,7 +85,7 @@ class Engine:
     def encode(
         self, image: Volume, segmentation: Segmentation, *, name: str, progress: Progress | None = None
     ) -> Preset:
-        """One reference to a preset, at both levels.
+        """One reference to a preset, at all levels.
 
         :raises IrisError: when image and segmentation lie on different grids, or a segment is empty.
         :raises Cancelled: when the progress was cancelled.
@@ -157,8 +157,9 @@ class Engine:
 
     def _likeness(self, image: Volume, preset: Preset, looks: Sequence[tuple[Window, Tensor]]) -> float | None:
         """Cosine between how what was found and what was marked look in the whole scan, mean over the segments that
-        were found; None when none was, or a reference's look is not known."""
-        marked = preset.class_vectors()
+        were found; None when none was, or a reference's look is not known. Nor is it for the public network, which
+        would take seconds for it and has no use of it."""
+        marked = None if self.inputs.published else preset.class_vectors()
         whole = self.inputs.whole_scan(image)
         masks = torch.cat([(window.seen_from(whole, logits) > 0).float() for window, logits in looks])
         shown = masks.flatten(1).any(1)
