@@ -23,7 +23,7 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u206
 def plain(words: str) -> str:
     """Words of a file as they can be shown anywhere: what no person writes into a name becomes a space."""
     return _UNPRINTABLE.sub(" ", words)
-Box = tuple[slice, slice, slice]  # along I, J, K
+VoxelBox = tuple[slice, slice, slice]  # along I, J, K
 
 
 def spacing_of(affine: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -140,7 +140,7 @@ class Segmentation:
         return self.layers[segment.layer] == segment.label
 
     @cached_property
-    def boxes(self) -> tuple[Box, ...]:
+    def boxes(self) -> tuple[VoxelBox, ...]:
         """Per segment the smallest box of indices that holds its voxels; an empty one holds none. Takes a while on a
         large scan, once."""
         return tuple(box_of(self.mask(index)) for index in range(len(self.segments)))
@@ -159,7 +159,7 @@ class Segmentation:
         )
 
 
-def box_of(mask: NDArray[np.bool_]) -> Box:
+def box_of(mask: NDArray[np.bool_]) -> VoxelBox:
     """The smallest box that holds all that is true in (I, J, K); empty when nothing is."""
     box = [slice(0, 0)] * 3
     for axis in range(3):

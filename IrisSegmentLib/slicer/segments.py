@@ -14,7 +14,7 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from .. import __version__
-from ..imaging.volume import Box, Segmentation
+from ..imaging.volume import VoxelBox, Segmentation
 from .tags import TAG, tagOf
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _image(labels: np.ndarray, extent: tuple[int, ...], affine: np.ndarray) -> s
     return image
 
 
-def _extent(box: Box) -> tuple[int, ...]:
+def _extent(box: VoxelBox) -> tuple[int, ...]:
     """As VTK counts: first and last index along each axis."""
     return tuple(value for side in box for value in (side.start, side.stop - 1))
 
