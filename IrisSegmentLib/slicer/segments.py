@@ -14,7 +14,7 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from .. import __version__
-from ..imaging.volume import VoxelBox, Segmentation
+from ..imaging.volume import Segmentation, VoxelBox
 from .tags import TAG, tagOf
 
 if TYPE_CHECKING:
