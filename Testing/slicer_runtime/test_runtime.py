@@ -143,7 +143,7 @@ def test_a_slice_view_shows_the_image_and_the_segment(samples, tmp_path):
     bounds = [0.0] * 6
     segmentation.GetRASBounds(bounds)
     center = tuple((bounds[2 * n] + bounds[2 * n + 1]) / 2 for n in range(3))
-    view = SliceView("Red", "Axial", (200, 200))
+    view = SliceView("Picture", "Axial", (200, 200))  # the panel's tests have views of the usual names
     view.show(volume, set(), center)
     plain = view.pixels().copy()
     view.show(volume, {segmentation}, center)
