@@ -46,7 +46,7 @@ test: install lint types
 	$(BIN)/python -m pytest -m "not slow"
 
 lint: install
-	$(BIN)/ruff check IrisSegment IrisSegmentLib SegmentEditorIris Testing
+	$(BIN)/ruff check IrisSegment IrisSegmentLib Testing
 
 types: install
 	$(BIN)/mypy

@@ -243,7 +243,9 @@ class Engine:
         content = content_hash(image, segmentation, self.network.hash, PREPROCESSING)
         if content not in pool:
             preset = self.encode(image, segmentation, name=image.name, progress=progress)
-            pool.add(content, preset, self.class_vectors(image, segmentation), self.scan_vector(image))
+            vectors = preset.references[0].class_vectors
+            assert vectors is not None, "encoding gives them"
+            pool.add(content, preset, vectors, self.scan_vector(image))
         return content
 
     def class_vectors(self, image: Volume, segmentation: Segmentation) -> NDArray[np.float16]:

@@ -178,7 +178,7 @@ class Tour:
         import qSlicerSegmentationsEditorEffectsPythonQt as effects
         import slicer
 
-        SlicerRuntime.loadModule(ROOT / "SegmentEditorIris" / "SegmentEditorIris.py")
+        SlicerRuntime.loadModule(ROOT / "IrisSegment" / "SegmentEditorIris.py")
         effect = effects.qSlicerSegmentEditorEffectFactory().instance().effects["Iris"]
         editor = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
         own = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")

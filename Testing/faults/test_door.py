@@ -11,11 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+from workerbench import Bench
 
 from IrisSegmentLib.engine import Engine, exchange
-from IrisSegmentLib.engine.client import EngineClient
 from IrisSegmentLib.engine.exchange import ExchangeFolder
-from IrisSegmentLib.engine.transport import ProcessTransport
 from IrisSegmentLib.engine.worker import _in_words, _lost_device
 
 linux = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc")
@@ -29,24 +28,29 @@ def temporary(tmp_path, monkeypatch):
     return tmp_path
 
 
-def wait(transport, *jobs, seconds=60):
-    until = time.monotonic() + seconds
-    while not all(job.ended for job in jobs):
-        assert time.monotonic() < until, [job.state for job in jobs]
-        transport.pump(0.05)
+@pytest.fixture
+def bench(temporary, tiny_network):
+    bench = Bench(tiny_network)
+    yield bench
+    bench.client.close()
+
+
+@pytest.fixture
+def job_asked(bench, tiny_network, hippocampi):
+    """Asks for a target to be segmented; the worker has done one before."""
+    preset = Engine(tiny_network, "cpu").encode(*hippocampi[0], name="h")
+    bench.wait(bench.ask("segment", hippocampi[1][0], preset))
+    return lambda: bench.ask("segment", hippocampi[1][0], preset)
 
 
 @linux
-def test_nobody_else_can_speak_to_the_worker_or_read_its_arrays(temporary, tiny_network, hippocampi):
-    transport = ProcessTransport()
-    client = EngineClient(transport, network=tiny_network, device="cpu")
-    job = client.encode(*hippocampi[0], name="h")
-    wait(transport, job)
-    links = [os.readlink(p) for p in Path(f"/proc/{transport._process.pid}/fd").iterdir()]
+def test_nobody_else_can_speak_to_the_worker_or_read_its_arrays(temporary, bench, hippocampi):
+    bench.wait(bench.ask("encode", *hippocampi[0], name="h"))
+    links = [os.readlink(p) for p in Path(f"/proc/{bench.transport._process.pid}/fd").iterdir()]
     assert not [link for link in links if link.startswith("socket:")] and [n for n in links if n.startswith("pipe:")]
     (folder,) = temporary.iterdir()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    client.close()
+    bench.client.close()
     assert not list(temporary.iterdir())
 
 
@@ -95,44 +99,29 @@ def test_what_a_crash_of_both_left_is_removed_by_the_next(temporary, monkeypatch
     other.remove()
 
 
-def test_after_the_folder_was_cleaned_away_the_next_click_works(temporary, tiny_network, hippocampi):
-    transport = ProcessTransport()
-    client = EngineClient(transport, network=tiny_network, device="cpu")
-    preset = Engine(tiny_network, "cpu").encode(*hippocampi[0], name="h")
-    wait(transport, client.segment(hippocampi[1][0], preset))
+def test_after_the_folder_was_cleaned_away_the_next_click_works(temporary, bench, job_asked):
     (folder,) = temporary.iterdir()
     shutil.rmtree(folder, ignore_errors=True)  # the client may be removing a file of it
-    job = client.segment(hippocampi[1][0], preset)
-    wait(transport, job)
+    job = job_asked()
+    bench.wait(job)
     assert job.state == "done"
-    client.close()
 
 
-def test_a_job_asked_for_while_a_worker_dies_is_done_by_a_new_one(temporary, tiny_network, hippocampi):
+def test_a_job_asked_for_while_a_worker_dies_is_done_by_a_new_one(bench, job_asked):
     """A worker that does not heed a cancel is killed; the job behind it was once written to the dying one."""
-    transport = ProcessTransport()
-    client = EngineClient(transport, network=tiny_network, device="cpu")
-    preset = Engine(tiny_network, "cpu").encode(*hippocampi[0], name="h")
-    wait(transport, client.segment(hippocampi[1][0], preset))
-    os.kill(transport._process.pid, signal.SIGSTOP)
-    first, second = (client.segment(hippocampi[1][0], preset) for _ in range(2))
-    transport.pump(0.2)
+    os.kill(bench.transport._process.pid, signal.SIGSTOP)
+    first, second = job_asked(), job_asked()
+    bench.transport.pump(0.2)
     first.cancel()
-    wait(transport, first, second)
+    bench.wait(first, second)
     assert first.state == "cancelled" and second.state == "done"
-    client.close()
 
 
-def test_a_worker_that_was_killed_while_idle_costs_no_click(temporary, tiny_network, hippocampi):
-    transport = ProcessTransport()
-    client = EngineClient(transport, network=tiny_network, device="cpu")
-    preset = Engine(tiny_network, "cpu").encode(*hippocampi[0], name="h")
-    wait(transport, client.segment(hippocampi[1][0], preset))
-    os.kill(transport._process.pid, signal.SIGKILL)
-    job = client.segment(hippocampi[1][0], preset)
-    wait(transport, job)
-    assert job.state == "done", job.error
-    client.close()
+def test_a_worker_that_was_killed_while_idle_costs_no_click(bench, job_asked):
+    os.kill(bench.transport._process.pid, signal.SIGKILL)
+    job = job_asked()
+    bench.wait(job)
+    assert job.state == "done", bench.errors
 
 
 def test_lack_of_memory_and_lost_devices_are_known_by_their_words():

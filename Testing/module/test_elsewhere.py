@@ -64,7 +64,7 @@ def effect(panel):
     import qSlicerSegmentationsEditorEffectsPythonQt as effects
     import slicer
 
-    SlicerRuntime.loadModule(ROOT / "SegmentEditorIris" / "SegmentEditorIris.py")
+    SlicerRuntime.loadModule(ROOT / "IrisSegment" / "SegmentEditorIris.py")
     return effects.qSlicerSegmentEditorEffectFactory().instance().effects["Iris"], slicer.vtkMRMLSegmentEditorNode()
 
 

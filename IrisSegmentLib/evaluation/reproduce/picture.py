@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...context.preset import write_whole
+from ..report import aligned
 from .request import Facts
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6a3d9a", "#444444")  # told apart by all
@@ -69,6 +70,23 @@ def dots(axes: Axes, rows: list[str], series: dict[str, list[dict[str, Any] | No
         axes.axhline(row - 0.5, color="#eeeeee", linewidth=0.8)
     plain(axes)
     axes.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+
+
+def dice_table(rows: list[str], series: dict[str, list[dict[str, Any] | None]]) -> str:
+    """What `dots` draws, as lines to read."""
+    cells = [[name, *(percent(values[n]) for values in series.values())] for n, name in enumerate(rows)]
+    return aligned([["Dice, %", *series], *cells])
+
+
+def dice_picture(
+    path: Path, title: str, facts: Facts, rows: list[str], series: dict[str, list[dict[str, Any] | None]]
+) -> None:
+    """A picture of `dots` alone."""
+    figure = new_figure(7.5, 1.2 + 0.55 * len(rows), title, facts)
+    axes = figure.add_subplot()
+    dots(axes, rows, series)
+    axes.set_xlabel("Dice, %", fontsize=9)
+    write(figure, path)
 
 
 def percent(value: dict[str, Any] | None) -> str:

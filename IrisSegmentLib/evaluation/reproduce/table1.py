@@ -12,9 +12,9 @@ from safetensors import safe_open
 
 from ...network import bundled_weights
 from ..references import References
-from ..report import aligned, over_sets, summary
+from ..report import over_sets, summary
 from .measure import measured, measured_supervised
-from .picture import dots, new_figure, percent, write
+from .picture import dice_picture, dice_table
 from .request import Facts, Request, keep
 
 STRATEGIES = {"one reference": "one-shot", "up to three": "ensemble"}
@@ -48,19 +48,14 @@ def make(request: Request) -> None:
         names.append("mean of sets")
         for values in columns.values():
             values.append(over_sets([v for v in values if v], request.seed))
-    rows = [[name, *(percent(values[n]) for values in columns.values())] for n, name in enumerate(names)]
-    print(aligned([["Dice, %", *columns], *rows]))
+    print(dice_table(names, columns))
     facts = Facts(
         request.engine.network.hash, request.split, cases, request.seed,
         budget=_budget(request, steps),
         short="Dots: mean over classes of the mean over cases; bars: 95 % bootstrap interval over cases"
         f"{request.limited}. The paper trained for 80,000 iterations of 32 on a GPU.",
     )  # fmt: skip
-    figure = new_figure(7.5, 1.2 + 0.55 * len(rows), "Sets seen in training: Dice of unseen patients", facts)
-    axes = figure.add_subplot()
-    dots(axes, names, columns)
-    axes.set_xlabel("Dice, %", fontsize=9)
-    write(figure, request.output / "table1.png")
+    dice_picture(request.output / "table1.png", "Sets seen in training: Dice of unseen patients", facts, names, columns)
     keep(request, "table1", facts, numbers)
 
 

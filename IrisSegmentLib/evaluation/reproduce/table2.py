@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..report import aligned, summary
+from ..report import summary
 from .anatomies import several_anatomies
 from .measure import measured
-from .picture import dots, new_figure, percent, write
+from .picture import dice_picture, dice_table
 from .request import Facts, Request, keep
 from .variants import budget_of, hashes_of, trained, training_sets, varied
 
@@ -42,16 +42,11 @@ def make(request: Request) -> None:
                 UNSEEN: unseen["metrics"], SEEN: seen["metrics"],
                 "networks": {UNSEEN: without.engine.network.hash, SEEN: full.engine.network.hash},
             }  # fmt: skip
-    rows = [[name, *(percent(values[n]) for values in columns.values())] for n, name in enumerate(names)]
-    print(aligned([["Dice, %", *columns], *rows]))
+    print(dice_table(names, columns))
     facts = Facts(
         hashes_of(networks), request.split, cases, request.seed, budget=budget_of(request, networks),
         short="Networks: every set, then without each anatomy in turn. "
         f"Bars: 95 % bootstrap interval over cases{request.limited}.",
     )  # fmt: skip
-    figure = new_figure(7.5, 1.2 + 0.55 * len(rows), "One reference, anatomy never seen in training", facts)
-    axes = figure.add_subplot()
-    dots(axes, names, columns)
-    axes.set_xlabel("Dice, %", fontsize=9)
-    write(figure, request.output / "table2.png")
+    dice_picture(request.output / "table2.png", "One reference, anatomy never seen in training", facts, names, columns)
     keep(request, "table2", facts, numbers)

@@ -9,7 +9,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ..plots import Series, onPointClicked, showChart
-from .common import ROW, Teller, colorIcon, enable, signalsBlocked
+from .common import Teller, colorIcon, enable, setUpTable, signalsBlocked
 
 if TYPE_CHECKING:
     from ...context.atlas import Place
@@ -153,13 +153,7 @@ class AtlasPanel:
 
     def _setUpTable(self) -> None:
         table = self.ui.mapTable
-        table.setColumnCount(3)
-        table.setHorizontalHeaderLabels([_("Class"), _("Preset"), _("Nearest")])
-        table.verticalHeader().hide()
-        table.verticalHeader().defaultSectionSize = ROW
-        table.setWordWrap(False)
-        table.setTextElideMode(qt.Qt.ElideMiddle)  # names differ at their ends
-        table.horizontalHeader().highlightSections = False
+        setUpTable(table, [_("Class"), _("Preset"), _("Nearest")])
         for column in range(3):
             table.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.Stretch)
 

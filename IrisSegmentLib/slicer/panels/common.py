@@ -53,6 +53,17 @@ def setTicked(item: Any, ticked: bool) -> None:
     item.setCheckState(qt.Qt.Checked if ticked else qt.Qt.Unchecked)
 
 
+def setUpTable(table: qt.QTableWidget, headings: Sequence[str]) -> None:
+    """Rows of one line under these headings. Names that do not fit lose their middle: they differ at their ends."""
+    table.setColumnCount(len(headings))
+    table.setHorizontalHeaderLabels(headings)
+    table.verticalHeader().hide()
+    table.verticalHeader().defaultSectionSize = ROW
+    table.setWordWrap(False)
+    table.setTextElideMode(qt.Qt.ElideMiddle)
+    table.horizontalHeader().highlightSections = False
+
+
 def colorIcon(color: Sequence[float]) -> qt.QIcon:
     """A square of a color, given as red, green, blue in 0..1."""
     pixmap = qt.QPixmap(14, 14)

@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .. import settings
-from .common import ROW, Teller, enable, fileToOpen, fileToSave, running, signalsBlocked
+from .common import Teller, enable, fileToOpen, fileToSave, running, setUpTable, signalsBlocked
 from .presets import PRESET_FILES
 
 if TYPE_CHECKING:
@@ -280,13 +280,7 @@ class LibraryPanel:
 
     def _setUpTable(self) -> None:
         table = self.ui.libraryTable
-        table.setColumnCount(3)
-        table.setHorizontalHeaderLabels([_("Preset"), _("Finds"), _("Rank")])
-        table.verticalHeader().hide()
-        table.verticalHeader().defaultSectionSize = ROW
-        table.setWordWrap(False)
-        table.setTextElideMode(qt.Qt.ElideMiddle)  # names differ at their ends
-        table.horizontalHeader().highlightSections = False
+        setUpTable(table, [_("Preset"), _("Finds"), _("Rank")])
         header = table.horizontalHeader()
         header.setSectionResizeMode(self.NAME, qt.QHeaderView.Stretch)
         header.setSectionResizeMode(self.SEGMENTS, qt.QHeaderView.Stretch)

@@ -14,7 +14,7 @@ from ..doubts import doubtVolume
 from ..editor import openInSegmentEditor
 from ..findings import ACCEPTED, NEW, REJECTED, Finding, Findings, saveCsv, setState, showTable
 from ..sliceviews import showCase, showOverlay
-from .common import ROW, Teller, colorIcon, enable, fileToSave, signalsBlocked
+from .common import Teller, colorIcon, enable, fileToSave, setUpTable, signalsBlocked
 
 STATES = {NEW: _("new"), ACCEPTED: _("accepted"), REJECTED: _("rejected")}
 SIGNS = {NEW: "", ACCEPTED: "\N{CHECK MARK}", REJECTED: "\N{BALLOT X}"}  # there is no room for the words
@@ -189,20 +189,14 @@ class ReviewPanel:
 
     def _setUpTable(self) -> None:
         table = self.ui.reviewTable
-        table.setColumnCount(6)
-        table.setHorizontalHeaderLabels([_("Target"), _("Segment"), _("Sure %"), _("mL"), _("± %"), _("OK")])
+        setUpTable(table, [_("Target"), _("Segment"), _("Sure %"), _("mL"), _("± %"), _("OK")])
         tips = {
-            self.CONFIDENCE: _("How certain the network is, in percent; the least certain come first."),
+            self.CONFIDENCE: _("The Dice to expect, in percent; the least certain come first."),
             self.DIFFERENCE: _("Volume compared with the preset's references."),
             self.STATE: _("Whether it was accepted or rejected."),
         }
         for column, tip in tips.items():
             table.horizontalHeaderItem(column).setToolTip(tip)
-        table.verticalHeader().hide()
-        table.verticalHeader().defaultSectionSize = ROW
-        table.setWordWrap(False)
-        table.setTextElideMode(qt.Qt.ElideMiddle)  # names differ at their ends
-        table.horizontalHeader().highlightSections = False
         header = table.horizontalHeader()
         for column in range(6):
             whole = column > self.SEGMENT
