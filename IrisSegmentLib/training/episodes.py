@@ -18,11 +18,14 @@ from .views import Placement, grid_shape, sample, sample_nearest, sampling_grid
 
 SELF = "self"  # pairs of views of one scan with a grown mask
 MIXTURE = {
-    "hippocampus": 0.14, "cardiac_mr": 0.20, "left_atrium": 0.09, "head_neck_ct": 0.28,
-    "sarcoma_ct": 0.06, "sarcoma_mr": 0.06, "sarcoma_pet": 0.06, "brain_labels": 0.04, SELF: 0.07,
+    "hippocampus": 0.12, "cardiac_mr": 0.20, "left_atrium": 0.14, "head_neck_ct": 0.26,
+    "sarcoma_ct": 0.06, "sarcoma_mr": 0.06, "sarcoma_pet": 0.06, "brain_labels": 0.04, SELF: 0.06,
 }  # fmt: skip
 MOST_CLASSES = 7
-EMPTY = 0.25  # share of episodes of which one view shows nothing of the task: nothing is what must be found in it
+# Shares of episodes of which one view shows nothing of the task: nothing is what must be found in it. Whole scans above
+# all, since it is they that say whether there is anything to look closer at.
+EMPTY_COARSE, EMPTY = 0.6, 0.25
+TOGETHER = 3  # every so many turns a view is given the tasks of two others at once, as by a preset of two references
 # Where nothing of a set's task is, labelled or not.
 ELSEWHERE = {
     "hippocampus": ("cardiac_mr", "left_atrium", "sarcoma_mr"),
@@ -67,10 +70,12 @@ class Episode:
     empty: bool = False
 
     def teachers(self, turn: int) -> Tensor:
-        """For each view, which one's task it is given (B,): another's, and another from turn to turn."""
+        """For each view, whose tasks it is given (B, R): another's, or two others', and others from turn to turn."""
         able = len(self.images) - self.empty
-        given = [(n - 1 - turn % (able - 1)) % able for n in range(able)]
-        return torch.tensor([*given, turn % able] if self.empty else given)
+        count = 2 if able > 2 and turn % TOGETHER == TOGETHER - 1 else 1
+        # A view of the task is given none of its own; the one that shows nothing may be given any.
+        given = [[(n - 1 - (turn + r) % (able - 1)) % able for r in range(count)] for n in range(able)]
+        return torch.tensor([*given, [(turn + r) % able for r in range(count)]] if self.empty else given)
 
 
 class Episodes:
@@ -118,7 +123,7 @@ class Episodes:
             return None
         masks = [torch.stack([c.labels == k for k in classes]) for c in chosen]
         others = [s for s in ELSEWHERE.get(source, ()) if s in self._cases]
-        if others and len(chosen) > 2 and random.random() < EMPTY:
+        if others and len(chosen) > 2 and random.random() < (EMPTY_COARSE if look.coarse else EMPTY):
             cases = self._cases[others[random.integers(len(others))]]
             return self._views_of(chosen, masks, source, look, random, elsewhere=cases[random.integers(len(cases))])
         return self._views_of(chosen, masks, source, look, random)

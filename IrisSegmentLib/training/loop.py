@@ -173,17 +173,18 @@ class Trainer:
 
 
 def episode_loss(network: Iris, images: Tensor, masks: Tensor, teachers: Tensor, alone: bool = False) -> Tensor:
-    """Each view is segmented with the task of another.
+    """Each view is segmented with the tasks of others, read together as a preset of several references is.
 
-    :param images: (B, 1, D, H, W); masks: (B, K, D, H, W) in 0..1; teachers: whose task each is given (B,).
+    :param images: (B, 1, D, H, W); masks: (B, K, D, H, W) in 0..1; teachers: whose tasks each is given (B, R).
     :param alone: the decoder is told nothing of what the affinity carried over, only the tokens.
     """
     features = network.encoder(images)
     tokens, keys, values = network.embed(features, masks)
-    tokens = [t[teachers] for t in tokens]
+    tokens = [t[teachers].mean(1) for t in tokens]
     carried = None
     if keys is not None and values is not None:
-        carried = network.carry(features, keys[teachers], values[teachers])
+        together = values[teachers].transpose(1, 2).flatten(2, 3)  # (B, R, K, N, 8) to (B, K, R * N, 8)
+        carried = network.carry(features, keys[teachers].flatten(1, 2), together)
     told = torch.zeros_like(carried) if alone and carried is not None else carried
     loss = segmentation_loss(network.decoder(features, tokens, told), masks)
     return loss if carried is None else loss + 0.3 * carried_loss(carried, masks)

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from IrisSegmentLib.context.ensemble import joined
 from IrisSegmentLib.network import build, load_network
 from IrisSegmentLib.training.arguments import add_train_arguments
 from IrisSegmentLib.training.cases import read_cases
 from IrisSegmentLib.training.episodes import Episodes
 from IrisSegmentLib.training.loop import Trainer, episode_loss
-from IrisSegmentLib.training.losses import hard_dice, schedule, segmentation_loss, soft_dice
+from IrisSegmentLib.training.losses import carried_loss, hard_dice, schedule, segmentation_loss, soft_dice
 
 
 def arguments(data, output, hours=0.003, *more):
@@ -45,8 +46,8 @@ def test_a_task_is_learned_from_another_view_and_not_from_ones_own():
     images = torch.randn(2, 1, 32, 32, 32)
     masks = torch.zeros(2, 1, 32, 32, 32)
     masks[0, :, :16], masks[1, :, 16:] = 1, 1
-    swapped = episode_loss(network, images, masks, torch.tensor([1, 0]))
-    own = episode_loss(network, images, masks, torch.tensor([0, 1]))
+    swapped = episode_loss(network, images, masks, torch.tensor([[1], [0]]))
+    own = episode_loss(network, images, masks, torch.tensor([[0], [1]]))
     assert not torch.isclose(swapped, own)
     swapped.backward()
     missing = [n for n, p in network.named_parameters() if p.grad is None]
@@ -139,6 +140,19 @@ def test_tokens_alone_means_that_the_decoder_hears_nothing_of_the_affinity():
     masks[:, :, :16] = 1
     for alone in (False, True):
         network.zero_grad()
-        episode_loss(network, images, masks, torch.tensor([1, 0]), alone).backward()
+        episode_loss(network, images, masks, torch.tensor([[1], [0]]), alone).backward()
         assert bool(network.decoder.carried.weight.grad.any()) is not alone
         assert network.affinity.middle.weight.grad.any(), "and still the affinity learns"
+
+
+def test_two_teachers_are_read_together_as_a_preset_of_two_references_is():
+    network, teachers = build("tiny", seed=1), torch.tensor([[1, 2], [0, 2], [1, 0]])
+    images, masks = torch.randn(3, 1, 32, 32, 32), (torch.rand(3, 2, 32, 32, 32) > 0.7).float()
+    with torch.no_grad():
+        known = [network.encode(images[n : n + 1], masks[n]) for n in range(3)]
+        presets = [joined([known[t] for t in pair]) for pair in teachers.tolist()]
+        logits = torch.stack([network.segment(images[n : n + 1], p) for n, p in enumerate(presets)])
+        features = [network.encoder(images[n : n + 1]) for n in range(3)]
+        carried = [network.carry(f, p.keys[None], p.values[None]) for f, p in zip(features, presets, strict=True)]
+        expected = segmentation_loss(logits, masks) + 0.3 * carried_loss(torch.cat(carried), masks)
+        assert torch.isclose(episode_loss(network, images, masks, teachers), expected, rtol=1e-4)
