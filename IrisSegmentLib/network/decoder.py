@@ -15,6 +15,7 @@ from .blocks import (
     Residual,
     SelfAttention,
     cells,
+    gelu,
     norm_act,
     shuffle,
     uncells,
@@ -156,12 +157,10 @@ class PlaceHead(nn.Module):
         # classes.
         few = max(1, self.AT_ONCE // (self.HIDDEN * fine[0, 0].numel()))
         logits = fine.new_empty(weights.shape[1], *(n * f for n in size))
-        d, h, w = size
         for n in range(0, len(logits), few):
             some = slice(n, n + few)
             parts = self._read(weights[:, some], coarse, fine, None if carried is None else carried[:, some])
-            parts = parts.unflatten(1, (f, f, f)).permute(0, 4, 1, 5, 2, 6, 3)
-            logits[some].view(-1, d, f, h, f, w, f).copy_(parts)
+            _spread(parts, f, logits[some])
         return logits[None]
 
     def _read(self, weights: Tensor, coarse: Tensor, fine: Tensor, carried: Tensor | None) -> Tensor:
@@ -172,8 +171,19 @@ class PlaceHead(nn.Module):
         if carried is not None:
             mixed = torch.cat([mixed, carried.flatten(0, 1)[:, None].to(mixed.dtype)], 1)
         raised = upsample(self.place2(norm_act(self.place(mixed))), fine.shape[2:])
-        hidden = F.gelu(_mixed(fine, look.unflatten(-1, (self.HIDDEN, self.fine)), bias, onto=raised))
+        hidden = gelu(_mixed(fine, look.unflatten(-1, (self.HIDDEN, self.fine)), bias, onto=raised))
         return self.voxels(hidden)
+
+
+def _spread(parts: Tensor, factor: int, onto: Tensor) -> None:
+    """`shuffle` into maps that are there: (K, factor**3, d, h, w) onto (K, D, H, W)."""
+    f, rows = factor, parts.permute(0, 2, 3, 4, 1).contiguous()
+    if f == 2 and rows.element_size() == 2:  # two voxels side by side are moved as one number
+        rows, onto = rows.view(torch.float32).unflatten(-1, (f, f, 1)), onto.view(torch.float32)
+    else:
+        rows = rows.unflatten(-1, (f, f, f))
+    k, d, h, w = rows.shape[:4]
+    onto.view(k, d, f, h, f, w, -1).copy_(rows.permute(0, 1, 4, 2, 5, 3, 6))
 
 
 def _mixed(features: Tensor, weights: Tensor, bias: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
