@@ -7,12 +7,14 @@ A reference keeps one key per stride-8 cell, shared by all classes, and per clas
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import cells, shuffle, uncells, unshuffle, upsample
+from .task_encoder import Part
 
 STRIDE = 8
 
@@ -40,6 +42,15 @@ class Affinity(nn.Module):
         b, k = masks.shape[:2]
         parts = F.avg_pool3d(masks.float(), STRIDE // 2)
         return cells(unshuffle(parts.flatten(0, 1)[:, None], 2)).unflatten(0, (b, k))
+
+    @classmethod
+    def values_of(cls, parts: Sequence[Part]) -> Tensor:
+        """The same of one reference's masks, each read where it is only: (1, K, N, 8)."""
+        count = math.prod(n // STRIDE for n in parts[0].whole)
+        values = parts[0].mask.new_zeros(1, len(parts), count, 8, dtype=torch.float32)
+        for n, part in enumerate(parts):
+            values[0, n, part.cells(STRIDE)] = cls.values(part.mask)[0, 0]
+        return values
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, size: tuple[int, ...]) -> Tensor:
         """The reference's masks on the target's cells at stride 4: (B, K, 2d, 2h, 2w) in 0..1.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -158,6 +159,13 @@ def uncells(x: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
     return x.transpose(1, 2).reshape(x.shape[0], x.shape[2], *size)
 
 
+class Own(NamedTuple):
+    """What one class has of its own in a sequence that classes share: rows (n, C) at ``places`` (n,)."""
+
+    places: Tensor
+    rows: Tensor
+
+
 class Attention(nn.Module):
     """Multi-head attention with heads of 32 numbers. Its parameters are laid out as `torch.nn.MultiheadAttention`'s."""
 
@@ -171,12 +179,29 @@ class Attention(nn.Module):
 
     def forward(self, queries: Tensor, context: Tensor) -> Tensor:
         """``queries`` (B, Q, C) look at ``context`` (B, N, C); gives (B, Q, C)."""
-        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
-        q, k, v = (
-            F.linear(x, w, b).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for x, w, b in zip((queries, context, context), weights, biases, strict=True)
-        )
+        q, k, v = (self._heads(x, n) for n, x in enumerate((queries, context, context)))
         return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+    def each(self, queries: Tensor, context: Tensor, own: Sequence[Own]) -> Tensor:
+        """The same for contexts that differ in few places: ``queries`` (K, Q, C), each looking at ``context``
+        (1, N, C) with its ``own`` rows in it. What they share is projected once."""
+        q = self._heads(queries, 0)
+        k, v = (self._heads(context, n) for n in (1, 2))
+        rows = torch.cat([o.rows for o in own])[None]
+        counts = [len(o.rows) for o in own]
+        own_k, own_v = (self._heads(rows, n).split(counts, 2) for n in (1, 2))
+        seen = []
+        for n, o in enumerate(own):
+            shared = k[:, :, o.places], v[:, :, o.places]
+            k[:, :, o.places], v[:, :, o.places] = own_k[n], own_v[n]
+            seen.append(F.scaled_dot_product_attention(q[n : n + 1], k, v))
+            k[:, :, o.places], v[:, :, o.places] = shared
+        return self.out_proj(torch.cat(seen).transpose(1, 2).flatten(2))
+
+    def _heads(self, x: Tensor, which: int) -> Tensor:
+        """Queries, keys or values (0, 1, 2) of (B, N, C), by heads (B, heads, N, 32)."""
+        weight, bias = self.in_proj_weight.chunk(3)[which], self.in_proj_bias.chunk(3)[which]
+        return F.linear(x, weight, bias).unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 class SelfAttention(nn.Module):
@@ -203,6 +228,11 @@ class CrossAttention(nn.Module):
 
     def forward(self, queries: Tensor, context: Tensor) -> Tensor:
         return queries + self.attention(self.norm_queries(queries), self.norm_context(context))
+
+    def each(self, queries: Tensor, context: Tensor, own: Sequence[Own]) -> Tensor:
+        """As `Attention.each`."""
+        normed = [Own(o.places, self.norm_context(o.rows)) for o in own]
+        return queries + self.attention.each(self.norm_queries(queries), self.norm_context(context), normed)
 
 
 class FeedForward(nn.Module):

@@ -11,7 +11,7 @@ from .affinity import Affinity
 from .config import CONFIGS, NetworkConfig
 from .decoder import Decoder
 from .encoder import Encoder
-from .task_encoder import TaskEncoder
+from .task_encoder import Part, TaskEncoder
 from .trust import Trust
 
 AT_ONCE = 2**22  # numbers of the masks that are encoded at once
@@ -93,6 +93,8 @@ class Iris(nn.Module):
     ) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
         """Tokens, keys and values of a batch of references: features of the encoder, masks (B, K, D, H, W)."""
         keys = None if self.affinity is None else self.affinity.keys(features[-2], features[-1])
+        if len(masks) == 1 and not torch.is_grad_enabled() and self.config.mask_fusion == "linear":
+            return self._embed_each(features, masks[0], keys)
         # A few classes at a time, so that memory does not grow with them; a gradient needs them all anyway.
         few = masks.shape[1] if torch.is_grad_enabled() else max(1, AT_ONCE // masks[:, 0].numel())
         parts = []
@@ -101,6 +103,19 @@ class Iris(nn.Module):
             parts.append(tokens if self.affinity is None else [*tokens, self.affinity.values(some)])
         joined = [torch.cat(p, 1) for p in zip(*parts, strict=True)]
         return (joined, None, None) if self.affinity is None else (joined[:-1], keys, joined[-1])
+
+    def _embed_each(
+        self, features: list[Tensor], masks: Tensor, keys: Tensor | None
+    ) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
+        """`embed` for one reference, masks (K, D, H, W): what classes share is computed once, and each class only where
+        its mask is."""
+        deepest = self.config.stem_stride * 2 ** (len(features) - 1)
+        parts = [Part.of(mask, deepest) for mask in masks]
+        tokens = []
+        for n, encode in enumerate(self.task_encoders):
+            assert isinstance(encode, TaskEncoder)
+            tokens.append(encode.each(features[-1 - n], parts))
+        return tokens, keys, None if self.affinity is None else self.affinity.values_of(parts)
 
     def carry(self, features: list[Tensor], keys: Tensor | None, values: Tensor | None) -> Tensor | None:
         """The references' masks brought over by affinity, (B, K, D/4, H/4, W/4), or None without affinity."""

@@ -2,28 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import CrossAttention, FeedForward, SelfAttention, cells, norm_act, raising, shuffle, unshuffle
+from .blocks import CrossAttention, FeedForward, Own, SelfAttention, cells, norm_act, raising, shuffle, unshuffle
 from .config import NetworkConfig
 
 
-def pooled_foreground(features: Tensor, masks: Tensor, align_corners: bool = False) -> Tensor:
+def pooled_foreground(
+    features: Tensor, masks: Tensor, align_corners: bool = False, start: Sequence[int] = (0, 0, 0),
+    whole: Sequence[int] | None = None,
+) -> Tensor:
     """Eq. 2, exactly, without up-sampling: the mean under the mask of the up-sampled features equals the features
     weighted by the mask carried down by the adjoint of the same up-sampling.
 
     :param features: (B, C, d, h, w); masks: (B, K, D, H, W) in 0..1.
+    :param start, whole: where the masks begin in a larger grid, empty elsewhere, and the size of that, in voxels.
     :return: (B, K, C).
     """
     small, large = features.shape[2:], masks.shape[2:]
     with torch.autocast(features.device.type, enabled=False):
-        by_d, by_h, by_w = (raising(n, m, align_corners).to(masks.device) for n, m in zip(small, large, strict=True))
+        by_d, by_h, by_w = (
+            raising(n, m, align_corners)[s : s + size].to(masks.device)
+            for n, m, s, size in zip(small, whole or large, start, large, strict=True)
+        )
         weights = (masks.float() @ by_w).transpose(3, 4) @ by_h  # (B, K, D, w, h), then (B, K, d, w, h)
         weights = (by_d.T @ weights.flatten(3)).unflatten(3, (small[2], small[1])).transpose(3, 4)
         weights = weights / masks.float().sum((2, 3, 4), keepdim=True).clamp_min(1.0)
     return torch.einsum("bkn,bnc->bkc", weights.flatten(2).to(features.dtype), cells(features))
+
+
+class Part(NamedTuple):
+    """The block of a mask that holds all of it, in whole cells of the deepest level.
+
+    :param mask: (1, 1, d, h, w); start: where it begins in the whole, in voxels; whole: the size of that.
+    """
+
+    mask: Tensor
+    start: tuple[int, int, int]
+    whole: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, mask: Tensor, stride: int) -> Part:
+        """:param mask: (D, H, W), sizes multiples of ``stride``; when it is empty, its first cell stands for it."""
+        start = []
+        part = mask
+        for axis in range(3):  # the first cut leaves the others little to read
+            filled = torch.nonzero(part.amax([n for n in range(3) if n != axis]) > 0).flatten()
+            first, last = (int(filled[0]), int(filled[-1])) if len(filled) else (0, 0)
+            low = first // stride * stride
+            part = part.narrow(axis, low, (last // stride + 1) * stride - low)
+            start.append(low)
+        return cls(part[None, None].contiguous(), (start[0], start[1], start[2]), tuple(mask.shape))  # type: ignore[arg-type]
+
+    def cells(self, stride: int) -> Tensor:
+        """Where its cells of a level lie in the sequence of all: (n,)."""
+        axes = [
+            torch.arange(s // stride, (s + n) // stride, device=self.mask.device)
+            for s, n in zip(self.start, self.mask.shape[2:], strict=True)
+        ]
+        d, h, w = torch.meshgrid(*axes, indexing="ij")
+        return ((d * (self.whole[1] // stride) + h) * (self.whole[2] // stride) + w).flatten()
 
 
 class LinearMaskFusion(nn.Module):
@@ -39,11 +82,23 @@ class LinearMaskFusion(nn.Module):
 
     def forward(self, features: Tensor, masks: Tensor) -> Tensor:
         """(B, C, d, h, w) and (B, K, D, H, W) to (B, K, d*h*w, C)."""
+        b, k = masks.shape[:2]
+        marked = self._marked(masks.flatten(0, 1)[:, None], features.dtype)
+        return self.features(cells(features))[:, None] + marked.unflatten(0, (b, k))
+
+    def each(self, features: Tensor, parts: Sequence[Part]) -> tuple[Tensor, list[Own]]:
+        """The same as what all masks share, (1, d*h*w, C), and what differs from it in the cells that hold mask."""
+        shared, own = self.features(cells(features)), []
+        for part in parts:
+            places = part.cells(self.stride * self.average)
+            own.append(Own(places, shared[0, places] + self._marked(part.mask, features.dtype)[0]))
+        return shared, own
+
+    def _marked(self, masks: Tensor, dtype: torch.dtype) -> Tensor:
+        """What the masks (N, 1, D, H, W) add to each of their cells: (N, d*h*w, C)."""
         if self.average > 1:
             masks = F.avg_pool3d(masks, self.average)
-        b, k = masks.shape[:2]
-        sub = cells(unshuffle(masks.to(features.dtype).flatten(0, 1)[:, None], self.stride))
-        return self.features(cells(features))[:, None] + self.mask(sub).unflatten(0, (b, k))
+        return self.mask(cells(unshuffle(masks.to(dtype), self.stride)))
 
 
 class PublishedMaskFusion(nn.Module):
@@ -85,9 +140,10 @@ class TaskBlock(nn.Module):
         self.cross, self.feed2 = CrossAttention(width), FeedForward(width)
         self.self2, self.feed3 = SelfAttention(width), FeedForward(width)
 
-    def forward(self, tokens: Tensor, fused: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, fused: Tensor, own: Sequence[Own] = ()) -> Tensor:
+        """:param own: what each class's cells have that ``fused`` has not, where that is shared by all (1, N, C)."""
         tokens = self.feed1(self.self1(tokens))
-        tokens = self.feed2(self.cross(tokens, fused))
+        tokens = self.feed2(self.cross.each(tokens, fused, own) if own else self.cross(tokens, fused))
         return self.feed3(self.self2(tokens))
 
 
@@ -119,15 +175,39 @@ class TaskEncoder(nn.Module):
 
     def forward(self, features: Tensor, masks: Tensor) -> Tensor:
         b, k = masks.shape[:2]
+        tokens = self._start(features, b, k, lambda: pooled_foreground(features, masks, self.align_corners))
+        if self.queries is None:
+            return self.norm_out(tokens).unflatten(0, (b, k))
+        fused = self.norm_fused(self.fusion(features, masks)).flatten(0, 1)
+        return self._read(tokens, fused, ()).unflatten(0, (b, k))
+
+    def each(self, features: Tensor, parts: Sequence[Part]) -> Tensor:
+        """The same of one reference's masks, each read where it is only: features (1, C, d, h, w), tokens
+        (1, K, m + 1, C)."""
+        tokens = self._start(
+            features, 1, len(parts),
+            lambda: torch.cat(
+                [pooled_foreground(features, p.mask, self.align_corners, p.start, p.whole) for p in parts], 1
+            ),
+        )  # fmt: skip
+        if self.queries is None:
+            return self.norm_out(tokens)[None]
+        assert isinstance(self.fusion, LinearMaskFusion), "the published form mixes cells"
+        shared, own = self.fusion.each(features, parts)
+        return self._read(tokens, self.norm_fused(shared), [Own(o.places, self.norm_fused(o.rows)) for o in own])[None]
+
+    def _start(self, features: Tensor, b: int, k: int, foreground: Callable[[], Tensor]) -> Tensor:
         parts = []
         if self.norm_foreground is not None:
-            parts.append(self.norm_foreground(pooled_foreground(features, masks, self.align_corners))[:, :, None])
+            parts.append(self.norm_foreground(foreground())[:, :, None])
         if self.queries is not None:
             dtype = parts[0].dtype if parts else features.dtype
             parts.insert(0, self.norm_queries(self.queries).to(dtype).expand(b, k, -1, -1))
-        tokens = self.norm_combined(torch.cat(parts, 2)).flatten(0, 1)
-        if self.queries is not None:
-            fused = self.norm_fused(self.fusion(features, masks)).flatten(0, 1)
-            for block in self.blocks:
-                tokens = block(tokens, fused)
-        return self.norm_out(tokens).unflatten(0, (b, k))
+        tokens: Tensor = self.norm_combined(torch.cat(parts, 2)).flatten(0, 1)
+        return tokens
+
+    def _read(self, tokens: Tensor, fused: Tensor, own: Sequence[Own]) -> Tensor:
+        for block in self.blocks:
+            tokens = block(tokens, fused, own)
+        read: Tensor = self.norm_out(tokens)
+        return read

@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from IrisSegmentLib.network.blocks import cells, raising, shuffle, unshuffle
+from IrisSegmentLib.network.decoder import _spread
+from IrisSegmentLib.network.iris import build
 from IrisSegmentLib.network.task_encoder import LinearMaskFusion, pooled_foreground
 
 sizes = st.tuples(*[st.integers(1, 5)] * 3)
@@ -64,3 +66,33 @@ def test_trilinear_is_one_matrix_along_each_axis(seed, size, more, align_corners
     by_d, by_h, by_w = (raising(n, m, align_corners) for n, m in zip(size, full, strict=True))
     found = torch.einsum("Dd,Hh,Ww,bcdhw->bcDHW", by_d, by_h, by_w, x)
     assert near(found, F.interpolate(x, size=full, mode="trilinear", align_corners=align_corners))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds, st.tuples(*[st.integers(2, 3)] * 3))
+def test_a_class_read_only_where_its_mask_is_gives_the_same_embedding(seed, size):
+    """Masks that are a corner, a speck, everything, and nothing; the dense form is what training computes."""
+    network = build("tiny", seed=3)
+    image, full = torch.randn(1, 1, *(16 * n for n in size)), [16 * n for n in size]
+    masks = torch.zeros(4, *full)
+    random = torch.Generator().manual_seed(seed)
+    low = [int(torch.randint(0, n, (1,), generator=random)) for n in full]
+    corner = masks[0, low[0] :, low[1] :, low[2] :]
+    corner.copy_(torch.rand(corner.shape, generator=random))
+    masks[1, low[0], low[1], low[2]], masks[2] = 0.3, 1.0
+    with torch.no_grad():
+        features = network.encoder(image)
+        sparse = network.embed(features, masks[None])
+    tokens, keys, values = network.embed(features, masks[None])
+    for found, dense in zip((*sparse[0], *sparse[1:]), (*tokens, keys, values), strict=True):
+        assert found.shape == dense.shape and near(found, dense)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seeds, sizes, st.sampled_from([1, 2]), st.sampled_from([torch.bfloat16, torch.float32]))
+def test_voxels_spread_onto_maps_as_by_shuffling(seed, size, factor, dtype):
+    torch.manual_seed(seed)
+    parts = torch.randn(3, factor**3, *size).to(dtype)
+    maps = parts.new_empty(3, *(n * factor for n in size))
+    _spread(parts, factor, maps)
+    assert torch.equal(maps, shuffle(parts, factor)[:, 0])
