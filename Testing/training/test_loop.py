@@ -54,6 +54,19 @@ def test_a_task_is_learned_from_another_view_and_not_from_ones_own():
     assert not missing, f"parameters that never learn: {missing}"
 
 
+def test_what_is_found_where_nothing_is_costs_the_more_the_more_it_is():
+    """Against what the class measures in the other view; the paper's Dice alone is 0 from the first voxels on."""
+    masks = torch.zeros(2, 1, 16, 16, 16)
+    masks[0, :, :8] = 1
+    losses = []
+    for filled in (0, 1, 4, 8):
+        logits = torch.full(masks.shape, -20.0)
+        logits[0, :, :8], logits[1, :, :filled] = 20, 20
+        losses.append(float(segmentation_loss(logits, masks) - 20 * filled / 16 / 2))
+    assert losses[0] < 1e-3 and losses[3] == pytest.approx(0.25, abs=1e-2)
+    assert losses[1] == pytest.approx(1 / 9 / 2, abs=1e-2) and losses[2] == pytest.approx(1 / 3 / 2, abs=1e-2)
+
+
 def test_losses_and_schedule():
     masks = torch.zeros(1, 2, 8, 8, 8)
     masks[:, :, :4] = 1
