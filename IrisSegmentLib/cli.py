@@ -28,8 +28,8 @@ examples:
   irissegment reproduce figure5 --data sets --output reproduced/
 
 Images and segmentations are NIfTI, NRRD or MetaImage files; .seg.nrrd keeps names, colors and terminology. An image may
-be a DICOM series (its folder, or a file of it; FOLDER#2 is the second volume of a 4D one), a segmentation a DICOM SEG or
-an RTSTRUCT; a result that ends with .dcm is a DICOM SEG.
+be a DICOM series (its folder, or a file of it; FOLDER#2 is the second volume of a 4D one), a segmentation a DICOM SEG
+or an RTSTRUCT; a result that ends with .dcm is a DICOM SEG.
 """
 
 

@@ -85,8 +85,8 @@ def read_segmentation(
 
     :param labels: names by label value for a plain label map; only these labels become segments. Default: every
         label that occurs, named ``Segment_N``.
-    :param image: the scan that it belongs to; DICOM leaves to it what voxels there are. An RTSTRUCT needs it; of a DICOM
-        SEG the slices with no mark are missing without it.
+    :param image: the scan that it belongs to. An RTSTRUCT needs it; of a DICOM SEG the slices with no mark are missing
+        without it; other files do not look at it.
     :raises IrisError: when the file is missing or unreadable, is not a label map, or holds no segment.
     """
     path = Path(path)

@@ -59,7 +59,7 @@ def gathered(paths: Sequence[Path]) -> list[Path | tuple[Path, ...]]:
     """
     groups: dict[tuple[str, ...], list[Path]] = {}
     for path in paths:
-        key = (str(path),)
+        key: tuple[str, ...] = (str(path),)
         if path.is_file() and is_dicom(path):
             pictures = slices_of(path)
             if len(pictures) == 1:
@@ -124,7 +124,8 @@ def _sound(s: Slice) -> bool:
     numbers = np.array([*(s.position or ()), *(s.axes or ()), *(s.spacing or ()), s.thickness, *s.rescale])
     axes = np.array(s.axes).reshape(2, 3)
     right_angles = np.abs(axes @ axes.T - np.eye(2)).max() < 0.01
-    return bool(np.isfinite(numbers).all() and right_angles and s.rescale[0] and min(s.spacing or (0,)) > 1e-6 and min(s.size) > 0)
+    lengths = min(s.spacing or (0,)) > 1e-6 and min(s.size) > 0 and s.rescale[0] != 0
+    return bool(np.isfinite(numbers).all() and right_angles and lengths)
 
 
 def _volumes(found: list[Slice], name: str) -> tuple[list[list[Slice]], str]:
@@ -146,7 +147,7 @@ def _volumes(found: list[Slice], name: str) -> tuple[list[list[Slice]], str]:
     if any(len(place) != count for place in places):
         most = max(map(len, places))
         raise IrisError(
-            f"'{name}' has up to {most} slices in the same place but not everywhere; give the files of one volume of it."
+            f"'{name}' has up to {most} slices in the same place, but not everywhere; give the files of one volume."
         )
     if count == 1:
         return [[place[0] for place in places]], ""

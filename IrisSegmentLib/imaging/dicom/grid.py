@@ -62,15 +62,15 @@ def grid_of(slices: Sequence[Slice], name: str) -> Affine:
         if whole and up.min() > usual * (1 - UNEVEN):
             count = int(missing.sum())
             raise IrisError(
-                f"'{name}' misses {count} slice{'s' * (count > 1)} (after slice {gaps[0] + 1} of {len(slices)}); get the "
-                "whole series again."
+                f"'{name}' misses {count} slice{'s' * (count > 1)} (after slice {gaps[0] + 1} of {len(slices)}); get "
+                "the whole series again."
             )
         step = (places[-1] - places[0]) / (len(slices) - 1)
         even = places[0] + np.arange(len(slices))[:, None] * step
         if np.linalg.norm(places - even, axis=1).max() > UNEVEN * usual:
             raise IrisError(
-                f"The slices of '{name}' are not evenly spaced ({up.min():.2f} to {up.max():.2f} mm apart); give the files "
-                "of a part that is, or resample it to an even grid first."
+                f"The slices of '{name}' are not evenly spaced ({up.min():.2f} to {up.max():.2f} mm apart); give the "
+                "files of a part that is, or resample it to an even grid first."
             )
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1], affine[:3, 2] = row * first.spacing[0], column * first.spacing[1], step
@@ -106,8 +106,8 @@ def straight_grid(affine: Affine, shape: Shape, name: str) -> tuple[Affine, Shap
 
 
 def straightened(array: NDArray, affine: Affine, name: str) -> tuple[NDArray, Affine]:
-    """A scan (I, J, K) on its straight grid: each slice shifted within its plane, linearly between voxels. What no slice
-    covers gets the scan's least value.
+    """A scan (I, J, K) on its straight grid: each slice shifted within its plane, linearly between voxels. What no
+    slice covers gets the scan's least value.
 
     :raises IrisError: as `straight_grid`.
     """

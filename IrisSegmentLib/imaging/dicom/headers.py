@@ -85,7 +85,8 @@ def library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise IrisError(f"DICOM needs {name.split('.')[0]}; install it with: pip install 'irissegment[dicom]'.") from error
+        wanted = name.split(".")[0]
+        raise IrisError(f"DICOM needs {wanted}; install it with: pip install 'irissegment[dicom]'.") from error
 
 
 def is_dicom(path: Path) -> bool:
@@ -119,6 +120,11 @@ def read_header(path: Path, tags: list[str] | None = None) -> Any:
     return data
 
 
+def text(value: Any) -> str:
+    """Words of a header. A backslash in them has split them up."""
+    return "\\".join(map(str, _list(value)))
+
+
 def damaged(path: Path) -> IrisError:
     return IrisError(f"'{path.name}' could not be read as DICOM; it may be damaged or of another kind.")
 
@@ -138,8 +144,8 @@ def slices_of(path: Path) -> list[Slice]:
 
 
 def pictures_in(data: Any, path: Path) -> Iterator[Slice]:
-    image_type = "\\".join(map(str, _list(data.get("ImageType"))))
-    words = f"{data.get('SeriesNumber') or ''} '{data.get('SeriesDescription') or data.get('Modality') or ''}'"
+    image_type = text(data.get("ImageType"))
+    words = f"{text(data.get('SeriesNumber'))} '{text(data.get('SeriesDescription')) or text(data.get('Modality'))}'"
     common: dict[str, Any] = {
         "path": path,
         "uid": str(data.get("SOPInstanceUID", "")),
@@ -154,11 +160,11 @@ def pictures_in(data: Any, path: Path) -> Iterator[Slice]:
     if not (per_frame := data.get("PerFrameFunctionalGroupsSequence")):
         frames = int(data.get("NumberOfFrames") or 1)
         if frames > 1:  # a film, or an old kind that says of no frame where it lies
-            place = {"position": None, "axes": None, "spacing": None, "thickness": 0.0}
+            place = _place(None, None, None)
             for frame in range(frames):
                 yield Slice(frame=frame, tells={}, rescale=(1.0, 0.0), applied=(1.0, 0.0), **place, **common)
             return
-        tells = {tell: str(data.get(tell) or "") for tell in TELLS} | {"ImageType": image_type}
+        tells = {tell: text(data.get(tell)) for tell in TELLS}
         scale = _rescale(data)
         yield Slice(frame=None, tells=tells, rescale=scale, applied=scale, **_place(data, data, data), **common)
         return
@@ -173,7 +179,7 @@ def pictures_in(data: Any, path: Path) -> Iterator[Slice]:
         rescale = _rescale(item("PixelValueTransformationSequence"))
         applied = applied or rescale
         told = {tell: (item(name), keyword) for tell, (name, keyword) in FRAME_TELLS.items()}
-        tells = {tell: "" if where is None else str(where.get(keyword) or "") for tell, (where, keyword) in told.items()}
+        tells = {tell: "" if where is None else text(where.get(keyword)) for tell, (where, keyword) in told.items()}
         yield Slice(frame=frame, tells=tells, rescale=rescale, applied=applied, **place, **common)
 
 

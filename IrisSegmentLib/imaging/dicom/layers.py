@@ -22,11 +22,9 @@ class Layers:
         """Put a mask (I, J, K) into the first layer that has room for it; returns which."""
         box = box_of(mask)
         inside = mask[box]
-        for number, layer in enumerate(self._layers):
-            if not layer[box][inside].any():
-                break
-        else:
-            number = len(self._layers)
+        free = (n for n, layer in enumerate(self._layers) if not layer[box][inside].any())
+        number = next(free, len(self._layers))
+        if number == len(self._layers):
             self._layers.append(np.zeros_like(self._layers[0]))
         self._layers[number][box][inside] = label
         return number

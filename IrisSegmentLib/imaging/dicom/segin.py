@@ -15,7 +15,7 @@ from ...errors import IrisError
 from ..volume import Segment, Segmentation, Volume
 from .codes import DEFAULT, Terms, code_in, entry_of, rgb_of
 from .grid import LPS_RAS, SAME_PLACE, UNEVEN, Affine, carried, directions, heights, tilt
-from .headers import Slice, damaged, library, pictures_in
+from .headers import Slice, damaged, library, pictures_in, text
 from .layers import Layers
 from .series import LARGEST
 
@@ -34,6 +34,8 @@ def read_seg(path: Path, name: str, image: Volume | None) -> Segmentation:
         frames = list(pictures_in(data, path))
         described = {int(item.SegmentNumber): item for item in data.SegmentSequence}
         pictures = _Pictures(data, len(frames))
+        if pictures.labels:
+            described.pop(int(data.get("PixelPaddingValue") or 0), None)  # the background
         segments = {number: _segment(item, number) for number, item in sorted(described.items())}
         shown = [0] * len(frames) if pictures.labels else _segments_shown(data)
     except Exception as error:  # of a stranger's bytes pydicom raises whatever they led it to
@@ -43,7 +45,7 @@ def read_seg(path: Path, name: str, image: Volume | None) -> Segmentation:
     affine, planes = _planes(frames, name, image)
     shape = (*frames[0].size, max(planes) + 1)
     if math.prod(shape) > LARGEST:
-        raise IrisError(f"'{name}' claims {math.prod(shape) / 2**30:,.0f} GB of voxels; it is damaged, so get it again.")
+        raise IrisError(f"'{name}' claims {math.prod(shape) / 2**30:,.0f} GB of voxels; get it again.")
     layers, placed = Layers(shape, max(segments, default=1)), []
     frames_of = defaultdict(list)
     for n, number in enumerate(shown):
@@ -71,6 +73,7 @@ class _Pictures:
         self._shape = int(data.Rows), int(data.Columns)
         kind = str(data.SegmentationType)
         self.labels = kind == "LABELMAP"
+        self._stored: NDArray
         self._packed = kind == "BINARY" and not data.file_meta.TransferSyntaxUID.is_compressed
         size = math.prod(self._shape)
         if self._packed:
@@ -80,7 +83,7 @@ class _Pictures:
         else:
             self._stored = data.pixel_array.reshape(count, *self._shape)
             if kind == "FRACTIONAL":
-                self._stored = 2 * self._stored.astype(np.uint16) >= int(data.MaximumFractionalValue)
+                self._stored = self._stored >= int(data.MaximumFractionalValue) / 2
 
     def __getitem__(self, frame: int) -> NDArray:
         if not self._packed:
@@ -116,7 +119,7 @@ def _segment(item: Any, number: int) -> Segment:
         )  # fmt: skip
     lab = item.get("RecommendedDisplayCIELabValue")
     color = rgb_of(lab) if lab else GRAY
-    return Segment(str(item.get("SegmentLabel") or f"Segment_{number}"), color, entry_of(terms), label=number)
+    return Segment(text(item.get("SegmentLabel")) or f"Segment_{number}", color, entry_of(terms), label=number)
 
 
 def _planes(frames: Sequence[Slice], name: str, image: Volume | None) -> tuple[Affine, list[int]]:

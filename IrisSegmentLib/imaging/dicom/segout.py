@@ -61,8 +61,8 @@ def segmentation_object(
     # On a straight grid nothing may be lost; what lies beside a tilted one was never seen.
     if layers is None or (tilt(series.affine) is None and kept != np.count_nonzero(segmentation.layers)):
         raise IrisError(
-            f"'{segmentation.name}' does not lie on the slices of '{name}'; give the scan that it was made on, or write "
-            ".seg.nrrd."
+            f"'{segmentation.name}' does not lie on the slices of '{name}'; give the scan that it was made on, or "
+            "write .seg.nrrd."
         )
     if not segmentation.segments:
         raise IrisError(f"The segmentation '{segmentation.name}' is empty; draw at least one segment in it.")

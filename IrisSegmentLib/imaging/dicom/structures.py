@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...errors import IrisError
 from ..volume import Segment, Segmentation, Volume
 from .grid import LPS_RAS
-from .headers import damaged, library
+from .headers import damaged, library, text
 from .layers import Layers
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")  # points and open lines enclose nothing
@@ -48,7 +48,7 @@ def read_structures(path: Path, name: str, image: Volume | None, default: Any) -
 
 def _regions(data: Any) -> Iterator[tuple[str, tuple[float, float, float] | None, Contours]]:
     """Name, color and closed contours (points, 3), LPS in mm, of each region that has any."""
-    names = {int(roi.ROINumber): str(roi.get("ROIName") or "") for roi in data.StructureSetROISequence}
+    names = {int(roi.ROINumber): text(roi.get("ROIName")) for roi in data.StructureSetROISequence}
     for item in data.get("ROIContourSequence") or ():
         number = int(item.ReferencedROINumber)
         contours = [
@@ -77,7 +77,8 @@ def filled(contours: Contours, shape: tuple[int, int, int], what: str, scan: str
     others = [axis for axis in range(3) if axis != along]
     mask = np.zeros(shape, bool)
     slices = np.moveaxis(mask, along, 0)
-    inside, on = {}, {}
+    inside: dict[int, NDArray[np.bool_]] = {}
+    on: dict[int, NDArray[np.bool_]] = {}
     for points in contours:
         height = float(np.median(points[:, along]))
         if max(np.abs(points[:, along] - height).max(), abs(height - round(height))) > FLAT:
@@ -97,8 +98,9 @@ def _inside(points: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[NDArra
     """Which centers (whole numbers) of a plane lie within a polygon (points, 2), by the parity of edges crossed on the
     way along the second axis; and which lie on an edge."""
     rows, columns = shape
+    points = np.where(np.abs(points - np.rint(points)) <= ON_IT, np.rint(points), points)
     (a, b), (c, d) = points.T, np.roll(points, -1, 0).T
-    low, high, level = np.minimum(a, c), np.maximum(a, c), np.abs(c - a) <= ON_IT
+    low, high, level = np.minimum(a, c), np.maximum(a, c), a == c
     row = np.arange(rows)[:, None]
 
     def crossings(where: NDArray[np.bool_]) -> tuple[NDArray, NDArray]:
@@ -111,10 +113,10 @@ def _inside(points: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[NDArra
     within = np.cumsum(beyond[:, :0:-1], axis=1)[:, ::-1] % 2 == 1
 
     touched = np.zeros(shape, bool)
-    at, place = crossings((low - ON_IT <= row) & (row <= high + ON_IT))
+    at, place = crossings((low <= row) & (row <= high))
     exact = (np.abs(place - np.rint(place)) <= ON_IT) & (place > -0.5) & (place < columns - 0.5)
     touched[at[exact], np.rint(place[exact]).astype(int)] = True
-    for edge in np.flatnonzero(level & (np.abs(a - np.rint(a)) <= ON_IT) & (a > -0.5) & (a < rows - 0.5)):
+    for edge in np.flatnonzero(level & (a == np.rint(a)) & (a >= 0) & (a < rows)):
         start, end = sorted((b[edge], d[edge]))
         touched[round(a[edge]), max(int(np.ceil(start - ON_IT)), 0) : max(int(np.floor(end + ON_IT)) + 1, 0)] = True
     return within, touched

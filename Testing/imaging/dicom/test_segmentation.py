@@ -1,4 +1,4 @@
-"""DICOM SEG out and in: the same voxels by our own reading, by highdicom and by dcmqi; no error by a public validator."""
+"""DICOM SEG out and in: the same voxels for us, highdicom and dcmqi; a public validator finds no error."""
 
 import json
 import subprocess
@@ -260,5 +260,5 @@ def test_what_cannot_be_written_or_read_is_told_in_one_sentence(tmp_path, axial,
     whole = (tmp_path / "own.dcm").read_bytes()
     for end in (len(whole) - 2000, len(whole) // 3, 200):
         (tmp_path / "own.dcm").write_bytes(whole[:end])
-        with pytest.raises(IrisError, match="could not be read|not a DICOM segmentation"):
+        with pytest.raises(IrisError, match=r"could not be read|not a DICOM segmentation"):
             read_segmentation(tmp_path / "own.dcm", image=image)
