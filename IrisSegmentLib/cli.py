@@ -174,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _encode(options: argparse.Namespace) -> None:
     from .context.preset import EXTENSION
+    from .context.privacy import scrubbed
     from .engine import Engine, Progress
     from .imaging.files import read_segmentation, read_volume, stem_of
 
@@ -190,7 +191,7 @@ def _encode(options: argparse.Namespace) -> None:
     name = options.name or stem_of(options.output).removesuffix(EXTENSION)
     preset = engine.encode(image, segmentation, name=name, progress=Progress(Bar("Encode")))
     engine.described(preset, image, segmentation).save(options.output)
-    print(f"{options.output}: {', '.join(s.name for s in preset.segments)}")
+    print(f"{options.output}: {', '.join(scrubbed(s.name) for s in preset.segments)}")
 
 
 def _segment(options: argparse.Namespace) -> None:
@@ -201,7 +202,7 @@ def _segment(options: argparse.Namespace) -> None:
     from .engine.strategies import check_strategy
     from .imaging.dicom.choice import frame_of, gathered
     from .imaging.dicom.segout import Maker
-    from .imaging.files import DICOM, EXTENSIONS, name_of, read_volume, write_segmentation
+    from .imaging.files import DICOM, EXTENSIONS, check_dicom, name_of, read_volume, write_segmentation
 
     single = options.output.name.lower().endswith((*EXTENSIONS, DICOM))
     missing = [str(path) for path in options.image if not frame_of(path)[0].exists()]
@@ -211,6 +212,8 @@ def _segment(options: argparse.Namespace) -> None:
     if single and len(scans) > 1:
         raise IrisError(f"Several scans cannot go into the one file '{options.output.name}'; give a folder.")
     _must_be_folder(options.output.parent)
+    if options.output.name.lower().endswith(DICOM):
+        check_dicom(options.output, scans[0])
     outputs = [options.output if single else options.output / f"{name_of(scan)}.seg.nrrd" for scan in scans]
     if len(set(outputs)) < len(outputs):
         raise IrisError("Two of the scans have the same name, so one result would replace the other; rename one.")

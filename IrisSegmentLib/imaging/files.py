@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import IrisError
 from .dicom.choice import frame_of
-from .dicom.headers import is_dicom
+from .dicom.headers import is_dicom, library
 from .headers import stored_bytes
 from .volume import Segment, Segmentation, Volume
 
@@ -198,12 +198,22 @@ def _is_dicom(path: Path) -> bool:
     return frame is not None or path.is_dir() or (not path.name.lower().endswith(EXTENSIONS) and is_dicom(path))
 
 
-def _write_dicom(segmentation: Segmentation, path: Path, source: Scan | None, maker: Maker | None) -> None:
+def check_dicom(path: Path, source: Scan | None) -> Path | Sequence[Path]:
+    """The scan of a DICOM SEG that is to be written.
+
+    :raises IrisError: when it is not DICOM, or what writes DICOM SEG is not installed.
+    """
     scan = None if source is None else _dicom(source)
     if scan is None or (isinstance(scan, Path) and not _is_dicom(scan)):
         raise IrisError(f"'{path.name}' would be a DICOM SEG, which only a DICOM series can have; write .seg.nrrd.")
+    library("highdicom")
+    return scan
+
+
+def _write_dicom(segmentation: Segmentation, path: Path, source: Scan | None, maker: Maker | None) -> None:
     from .dicom.segout import segmentation_object
 
+    scan = check_dicom(path, source)
     made = segmentation_object(segmentation, scan, name_of(scan), maker)
     _appear(path, DICOM, lambda temporary: made.save_as(temporary, enforce_file_format=True))
 
