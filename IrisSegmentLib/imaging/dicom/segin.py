@@ -15,10 +15,11 @@ from ...errors import IrisError
 from ..volume import Segment, Segmentation, Volume
 from .codes import DEFAULT, Terms, code_in, entry_of, rgb_of
 from .grid import LPS_RAS, SAME_PLACE, UNEVEN, Affine, carried, directions, heights, tilt
-from .headers import Slice, damaged, library, pictures_in, text
+from .headers import Slice, claim, damaged, library, pictures_in, text
 from .layers import Layers
-from .series import LARGEST
 
+LARGEST = 2**32  # voxels
+MOST = 2**12  # slices
 GRAY = (0.5, 0.5, 0.5)  # of a segment without a color
 
 
@@ -44,8 +45,8 @@ def read_seg(path: Path, name: str, image: Volume | None) -> Segmentation:
         raise IrisError(f"'{name}' does not say where its slices lie in the patient; get it again.")
     affine, planes = _planes(frames, name, image)
     shape = (*frames[0].size, max(planes) + 1)
-    if math.prod(shape) > LARGEST:
-        raise IrisError(f"'{name}' claims {math.prod(shape) / 2**30:,.0f} GB of voxels; get it again.")
+    if shape[2] > MOST or math.prod(shape) > LARGEST:
+        raise IrisError(f"'{name}' reaches over {shape[2]} slices, which is more than fit; get it again.")
     layers, placed = Layers(shape, max(segments, default=1)), []
     frames_of = defaultdict(list)
     for n, number in enumerate(shown):
@@ -81,6 +82,8 @@ class _Pictures:
             if len(self._stored) * 8 < count * size:
                 raise ValueError("fewer voxels than the header says")
         else:
+            if claim(data) > len(data.PixelData):
+                raise ValueError("fewer voxels than the header says")
             self._stored = data.pixel_array.reshape(count, *self._shape)
             if kind == "FRACTIONAL":
                 self._stored = self._stored >= int(data.MaximumFractionalValue) / 2
@@ -143,7 +146,7 @@ def _planes(frames: Sequence[Slice], name: str, image: Volume | None) -> tuple[A
     step = next(fitting, None)
     if step is None:
         raise IrisError(f"The slices of '{name}' are not evenly spaced; make it on an even grid.")
-    planes = np.rint((high - high.min()) / step).astype(int)
+    planes = np.rint((high - high.min()) / step).clip(0, 2**31).astype(int)
     up = normal * step
     if planes.any():
         up = (np.array(last.position) - np.array(first.position)) / planes.max()

@@ -206,7 +206,7 @@ def test_what_is_no_volume_is_refused_in_one_sentence(tmp_path, axial):
     refused(tmp_path / "photo", "where its pictures lie")
     first = write_series(tmp_path / "cut", array[:, :, :3], affine)[1]
     first.write_bytes(first.read_bytes()[:-500])
-    refused(tmp_path / "cut", "could not be read")
+    refused(tmp_path / "cut", "could not be read as DICOM")
 
     def huge(data, k):
         data.Rows = data.Columns = 65535
