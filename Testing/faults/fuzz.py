@@ -3,10 +3,11 @@
     python Testing/faults/fuzz.py --count 100000 --json runs/fuzz.json
 
 Every input starts from a real file that this program wrote: a preset, a memory bank, a pool, a network, scans and
-segmentations of every format, DICOM too, a labelled set's description, arrays and lines between client and worker. A reader may
-take it or refuse it with one sentence of an `IrisError`; anything else is a finding: another exception, a sentence of
-several lines or without end, more than `SLOW` seconds, more than `MEMORY` beyond what was held at the start, and any
-file that appears. What a reader takes is used: a preset segments a scan, a pool is searched, a network encodes.
+segmentations of every format, DICOM too, a labelled set's description, arrays and lines between client and worker. A
+reader may take it or refuse it with one sentence of an `IrisError`; anything else is a finding: another exception, a
+sentence of several lines or without end, more than `SLOW` seconds, more than `MEMORY` beyond what was held at the
+start, and any file that appears. What a reader takes is used: a preset segments a scan, a pool is searched, a network
+encodes.
 """
 
 from __future__ import annotations

@@ -65,8 +65,8 @@ def test_no_preset_pool_result_or_output_of_the_command_line_names_a_patient(pat
 
 
 def test_of_a_dicom_series_only_the_dicom_seg_names_the_patient(hippocampi, tiny_network, tmp_path, capfd):
-    """And not where on the disk it lay. Contours of a person that bear the name, and every UID, stay out of the rest."""
-    image, segmentation = hippocampi[0]
+    """And not where on the disk it lay. Names of contours that name the patient, and UIDs, go nowhere else."""
+    image = hippocampi[0][0]
     folder, out = tmp_path / f"{SECRET}in" / "T1", tmp_path / "out"
     out.mkdir()
     header = series_header(patient=f"{SECRET}^Anna")
@@ -74,7 +74,7 @@ def test_of_a_dicom_series_only_the_dicom_seg_names_the_patient(hippocampi, tiny
     header.SeriesDescription = header.StudyDescription = header.InstitutionName = f"MR {SECRET}"
     files = write_series(folder, np.rint(image.array).astype(np.int16), image.affine, header)
     corners = np.array([[-12.0, -14, 14], [-22, -14, 14], [-22, -32, 14], [-12, -32, 14]])
-    contours = [corners + [0, 0, k] for k in range(6)]
+    contours = [corners + np.array([0, 0, k]) for k in range(6)]
     write_contours(folder / "contours.dcm", {f"GTV {SECRET}^Anna 1.2.34.5.6.789": contours, "Liver": contours})
     preset = out / "a.iris"
     for command in [

@@ -159,9 +159,13 @@ def carried(layers: NDArray, affine: Affine, onto: Affine, shape: Shape) -> NDAr
         drift[:2, along] = off[:2] = 0
     if max(drift.max(), off.max()) > OFF:
         return None
+    if (tilt(affine) is tilt(onto) is None) and layers.shape[1:] == shape and not np.rint(across - np.eye(4)).any():
+        return layers
     i_axis, j_axis = (int(np.abs(row).argmax()) for row in turned[:2])
-    out = np.zeros((len(layers), *shape), layers.dtype)
-    planes = out.transpose(0, 1 + along, 1 + i_axis, 1 + j_axis)  # (L, planes, voxels along i, along j)
+    # In memory plane by plane, whichever axis that is.
+    memory = np.zeros((shape[along], len(layers), shape[j_axis], shape[i_axis]), layers.dtype)
+    out = memory.transpose(1, *np.argsort([along, i_axis, j_axis]).choose([0, 3, 2]))
+    planes = memory.transpose(1, 0, 3, 2)  # (L, planes, voxels along i, along j)
     for plane in range(shape[along]):
         k = turned[2, along] * plane + round(offset[2])
         if not 0 <= k < layers.shape[3]:

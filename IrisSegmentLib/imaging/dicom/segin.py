@@ -52,11 +52,12 @@ def read_seg(path: Path, name: str, image: Volume | None) -> Segmentation:
     for n, number in enumerate(shown):
         frames_of[number].append(n)
     for number, segment in segments.items():
-        mask = np.zeros(shape, bool)
+        mask = np.zeros(shape[::-1], bool)  # slice by slice in memory
         for n in range(len(frames)) if pictures.labels else frames_of[number]:
             picture = pictures[n]
-            mask[:, :, planes[n]] |= (picture == number if pictures.labels else picture != 0).T
-        placed.append(Segment(segment.name, segment.color, segment.terminology, layers.add(mask, number), number))
+            mask[planes[n]] |= picture == number if pictures.labels else picture != 0
+        layer = layers.add(mask.transpose(2, 1, 0), number)
+        placed.append(Segment(segment.name, segment.color, segment.terminology, layer, number))
     array = layers.array()
     if image is not None and (moved := carried(array, affine, image.affine, image.shape)) is not None:
         if tilt(affine) is None and np.count_nonzero(moved) != np.count_nonzero(array):

@@ -66,12 +66,13 @@ def test_what_is_asked_wrong_is_told_in_one_sentence(study, tiny_network, sample
     network = ["--network", tiny_network]
     arguments = ["encode", "--image", study / "a", "--segmentation", study / "a_label.dcm", "--output", preset]
     assert main(list(map(str, [*arguments, *network]))) == 0
+    encode = ["encode", "--image", study / "b", "--output", tmp_path / "x.iris"]
     for arguments, words in [
         (["segment", "--preset", preset, "--image", nifti, "--output", tmp_path / "x.dcm"], "only a DICOM series"),
         (["segment", "--preset", preset, "--image", study, "--output", tmp_path / "x.dcm"], "2 series"),
         (["segment", "--preset", preset, "--image", f"{study}/a#2", "--output", tmp_path / "x.dcm"], "no volume 2"),
         (["segment", "--preset", preset, "--image", study / "no", "--output", tmp_path / "x.dcm"], "no file"),
-        (["encode", "--image", study / "b", "--segmentation", study / "b", "--output", tmp_path / "x.iris"], "not a DICOM"),
+        ([*encode, "--segmentation", study / "b"], "not a DICOM segmentation"),
     ]:  # fmt: skip
         assert main(list(map(str, [*arguments, *network]))) == 2, words
         error = capsys.readouterr().err
