@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import IrisError
 from .dicom.choice import frame_of
-from .dicom.headers import is_dicom, library
+from .dicom.headers import is_dicom, library, quiet
 from .headers import stored_bytes
 from .volume import Segment, Segmentation, Volume
 
@@ -215,7 +215,8 @@ def _write_dicom(segmentation: Segmentation, path: Path, source: Scan | None, ma
 
     scan = check_dicom(path, source)
     made = segmentation_object(segmentation, scan, name_of(scan), maker)
-    _appear(path, DICOM, lambda temporary: made.save_as(temporary, enforce_file_format=True))
+    with quiet():
+        _appear(path, DICOM, lambda temporary: made.save_as(temporary, enforce_file_format=True))
 
 
 def _write(image: sitk.Image, path: Path) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import re
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,14 @@ def library(name: str) -> Any:
         raise IrisError(f"DICOM needs {wanted}; install it with: pip install 'irissegment[dicom]'.") from error
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without warnings of what a header gets wrong: they would print what it says, names and UIDs among it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def is_dicom(path: Path) -> bool:
     """Whether a file is DICOM by its name or its first bytes. Old files begin without the usual mark."""
     if path.name.lower().endswith(ENDINGS):
@@ -112,7 +122,7 @@ def read_header(path: Path, tags: list[str] | None = None) -> Any:
     if not path.is_file():
         raise IrisError(f"There is no file '{path}'; check its name and folder.")
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, quiet():
             data = pydicom.dcmread(file, stop_before_pixels=tags is None, specific_tags=tags, force=True)
             # An element that claims to go on behind the file's end was skipped; GDCM would make room for it.
             known = bool(data.get("SOPClassUID")) and file.tell() <= path.stat().st_size
@@ -139,9 +149,10 @@ def slices_of(path: Path) -> list[Slice]:
     """
     data = read_header(path, TAGS)
     try:
-        if "Rows" not in data or str(data.get("SOPClassUID")) in SEGMENTATIONS:
+        if "Rows" not in data or str(data.SOPClassUID) in SEGMENTATIONS:
             return []
-        found, claimed = list(pictures_in(data, path)), claim(data)
+        with quiet():
+            found, claimed = list(pictures_in(data, path)), claim(data)
     except Exception as error:  # as there: values are looked at only now
         raise damaged(path) from error
     if claimed > path.stat().st_size:

@@ -15,7 +15,7 @@ from ...errors import IrisError
 from ..volume import Segment, Segmentation, Volume
 from .codes import DEFAULT, Terms, code_in, entry_of, rgb_of
 from .grid import LPS_RAS, SAME_PLACE, UNEVEN, Affine, carried, directions, heights, tilt
-from .headers import Slice, claim, damaged, library, pictures_in, text
+from .headers import Slice, claim, damaged, library, pictures_in, quiet, text
 from .layers import Layers
 
 LARGEST = 2**32  # voxels
@@ -31,14 +31,15 @@ def read_seg(path: Path, name: str, image: Volume | None) -> Segmentation:
     """
     pydicom = library("pydicom")
     try:
-        data = pydicom.dcmread(path)
-        frames = list(pictures_in(data, path))
-        described = {int(item.SegmentNumber): item for item in data.SegmentSequence}
-        pictures = _Pictures(data, len(frames))
-        if pictures.labels:
-            described.pop(int(data.get("PixelPaddingValue") or 0), None)  # the background
-        segments = {number: _segment(item, number) for number, item in sorted(described.items())}
-        shown = [0] * len(frames) if pictures.labels else _segments_shown(data)
+        with quiet():
+            data = pydicom.dcmread(path)
+            frames = list(pictures_in(data, path))
+            described = {int(item.SegmentNumber): item for item in data.SegmentSequence}
+            pictures = _Pictures(data, len(frames))
+            if pictures.labels:
+                described.pop(int(data.get("PixelPaddingValue") or 0), None)  # the background
+            segments = {number: _segment(item, number) for number, item in sorted(described.items())}
+            shown = [0] * len(frames) if pictures.labels else _segments_shown(data)
     except Exception as error:  # of a stranger's bytes pydicom raises whatever they led it to
         raise damaged(path) from error
     if not frames or any(s.position is None or s.axes is None or s.spacing is None for s in frames):

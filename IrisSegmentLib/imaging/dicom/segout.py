@@ -5,7 +5,6 @@ Who the patient is, and which study, is copied from the scan's files, as DICOM w
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from ...errors import IrisError
 from ..volume import Segment, Segmentation
 from .codes import concept, lab_of, terms_of
 from .grid import carried, tilt
-from .headers import library, read_header
+from .headers import library, quiet, read_header
 from .series import Series
 
 PRODUCT = "IrisSegment"
@@ -57,7 +56,7 @@ def segmentation_object(
     hd = library("highdicom")
     series = Series.open(source, name)
     layers = carried(segmentation.layers, segmentation.affine, series.affine, series.shape)
-    kept = None if layers is None else np.count_nonzero(layers)
+    kept = 0 if layers is None else np.count_nonzero(layers)
     # On a straight grid nothing may be lost; what lies beside a tilted one was never seen.
     if layers is None or (tilt(series.affine) is None and kept != np.count_nonzero(segmentation.layers)):
         raise IrisError(
@@ -70,12 +69,12 @@ def segmentation_object(
     number = int(headers[0].get("SeriesNumber") or 0)
     about = "" if maker is None else f"preset {maker.preset}"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they would print the patient's name
+        with quiet():
             made = hd.seg.Segmentation(
                 source_images=headers[:1] if series.slices[0].frame is not None else headers,
                 further_source_images=headers[1:] if series.slices[0].frame is not None else None,
                 pixel_array=_pictures(layers, segmentation.segments),
+                omit_empty_frames=bool(kept),
                 segmentation_type="BINARY",
                 segment_descriptions=[_described(s, n + 1, maker) for n, s in enumerate(segmentation.segments)],
                 series_instance_uid=library("pydicom.uid").generate_uid(prefix=None),
@@ -94,6 +93,7 @@ def segmentation_object(
             )
     except (AttributeError, ValueError, TypeError, KeyError) as error:  # which headers of strangers lead it to
         raise IrisError(f"The headers of '{name}' lack what a DICOM SEG needs; write .seg.nrrd instead.") from error
+    made.ContentCreatorName = None  # must be there, and may be empty
     if series.slices[0].frame is not None:
         _only_frames(made, {(s.uid, s.frame + 1) for s in series.slices if s.frame is not None})
     return made
@@ -109,7 +109,7 @@ def _headers(series: Series) -> list[Any]:
         if missing is not None:
             raise IrisError(f"'{series.name}' has no {missing}, which a DICOM SEG must name; write .seg.nrrd instead.")
         for keyword in MAY_BE_EMPTY:
-            if keyword not in data:
+            if not _sound(data, keyword):
                 setattr(data, keyword, None)
         # That of the first slice for all: the last digits may differ, which highdicom takes for another orientation.
         place = data
@@ -127,6 +127,18 @@ def _headers(series: Series) -> list[Any]:
         if not place.get("SliceThickness"):
             place.SliceThickness = float(f"{between:.6g}")
     return headers
+
+
+def _sound(data: Any, keyword: str) -> bool:
+    """Whether a header says this in the form that DICOM wants; what it does not is left empty."""
+    kinds = library("pydicom.valuerep")
+    try:
+        value = data[keyword].value
+        if keyword.endswith(("Date", "Time")) and value:
+            (kinds.DA if keyword.endswith("Date") else kinds.TM)(value)
+        return keyword != "PatientSex" or value in ("M", "F", "O")
+    except (KeyError, ValueError):
+        return False
 
 
 def _item() -> Any:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...errors import IrisError
 from ..volume import Segment, Segmentation, Volume
 from .grid import LPS_RAS
-from .headers import damaged, library, text
+from .headers import damaged, library, quiet, text
 from .layers import Layers
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")  # points and open lines enclose nothing
@@ -33,8 +33,8 @@ def read_structures(path: Path, name: str, image: Volume | None, default: Any) -
         raise IrisError(f"'{name}' holds contours; give the scan that they were drawn on with it.")
     pydicom = library("pydicom")
     try:
-        data = pydicom.dcmread(path)
-        regions = list(_regions(data))
+        with quiet():
+            regions = list(_regions(pydicom.dcmread(path)))
     except Exception as error:  # of a stranger's bytes pydicom raises whatever they led it to
         raise damaged(path) from error
     to_index = np.linalg.inv(image.affine) @ LPS_RAS

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import permutations
 from pathlib import Path
 
 import highdicom
@@ -15,6 +16,7 @@ from pydicom.sr.codedict import codes
 
 from IrisSegmentLib import __version__
 from IrisSegmentLib.errors import IrisError
+from IrisSegmentLib.imaging.dicom.grid import carried, straight_grid, tilt
 from IrisSegmentLib.imaging.dicom.segout import Maker
 from IrisSegmentLib.imaging.files import read_segmentation, read_volume, write_segmentation
 from IrisSegmentLib.imaging.volume import Segment, Segmentation, same_grid
@@ -155,8 +157,6 @@ def test_a_seg_of_a_tilted_series_lies_on_its_tilted_slices(tmp_path, axial):
     image = read_volume(tmp_path / "scan")
     assert image.shape[1] > array.shape[1]
     # Marked on the slices as they were scanned, read on the straight grid, and written again.
-    from IrisSegmentLib.imaging.dicom.grid import carried
-
     straight = carried(labels[None], affine, image.affine, image.shape)
     assert np.count_nonzero(straight) == np.count_nonzero(labels)
     write_segmentation(segmented(straight[0], image.affine, "many"), tmp_path / "out.dcm", tmp_path / "scan", MAKER)
@@ -185,6 +185,33 @@ def test_a_seg_of_one_time_of_a_multiframe_scan_names_only_its_frames(tmp_path, 
     masks = by_dcmqi(tmp_path / "out.dcm", tmp_path / "dcmqi", image, 3)
     assert all(np.array_equal(masks[n], written.mask(n)) for n in range(3))
     assert not faults(tmp_path / "out.dcm")
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value")
+def test_a_seg_of_nothing_and_of_bare_headers(tmp_path, axial):
+    """What the scan's headers lack or get wrong is empty; one slice is enough; a segment may have no voxel."""
+    array, labels, affine = axial
+
+    def bare(data, k):
+        for keyword in ("PatientBirthDate", "AccessionNumber", "StudyID", "ReferringPhysicianName", "SliceThickness"):
+            del data[keyword]
+        data.add_new(0x00100040, "CS", "female")
+        data.add_new(0x00080020, "DA", "01/02/2024")
+
+    write_series(tmp_path / "scan", array[:, :, :12], affine, change=bare)
+    write_series(tmp_path / "slice", array[:, :, 11:12], affine)
+    second = np.where(labels == 2, labels, 0)[:, :, :12]
+    for name, scan, marked in [
+        ("empty", "scan", 0 * second), ("half", "scan", second), ("slice", "slice", labels[:, :, 11:12])
+    ]:  # fmt: skip
+        image, path = read_volume(tmp_path / scan), tmp_path / f"{name}.dcm"
+        write_segmentation(segmented(marked, image.affine, "many"), path, tmp_path / scan, MAKER)
+        assert not faults(path)
+        back = read_segmentation(path, image=image)
+        assert len(back.segments) == 2 and np.array_equal(back.layers[0], marked)
+        masks = by_dcmqi(path, tmp_path / f"{name}-dcmqi", image, 2)
+        assert all(np.array_equal(masks[n], marked == n + 1) for n in range(2))
+    assert not dcmread(tmp_path / "half.dcm").StudyDate and dcmread(tmp_path / "half.dcm").PatientID == "4711"
 
 
 def test_segs_of_other_programs(tmp_path, axial):
@@ -226,6 +253,37 @@ def test_segs_of_other_programs(tmp_path, axial):
 
 def _item(code):
     return {"CodeValue": code.value, "CodingSchemeDesignator": code.scheme_designator, "CodeMeaning": code.meaning}
+
+
+def test_labels_are_carried_to_every_order_and_direction_of_axes_and_back():
+    """The 48 ways to store the same voxels; and tilts, where each voxel gets its nearest, there and back the same."""
+    layers = np.random.default_rng(0).integers(0, 5, (2, 5, 6, 7)).astype(np.uint8)
+    affine = np.array([[0.7, 0.1, 0, 3], [-0.1, 0.7, 0, 5], [0, 0, 2, -7], [0, 0, 0, 1.0]])
+    for order in permutations(range(3)):
+        for flips in np.ndindex(2, 2, 2):
+            turns = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
+            expected = layers.transpose(0, *(n + 1 for n in order))[(slice(None), *turns)]
+            onto = affine[:, [*order, 3]].copy()
+            for axis in np.flatnonzero(flips):
+                onto[:3, 3] += onto[:3, axis] * (expected.shape[1 + axis] - 1)
+                onto[:3, axis] *= -1
+            assert np.array_equal(carried(layers, affine, onto, expected.shape[1:]), expected)
+            assert np.array_equal(carried(expected, onto, affine, layers.shape[1:]), layers)
+    for shift in ([0, 0.83, 0], [-1.3, 0.5, 0], [0.35, -0.35, 0]):  # mm a slice; half voxels among them
+        tilted = affine.copy()
+        tilted[:3, 2] += shift
+        straight, shape = straight_grid(tilted, layers.shape[1:], "scan")
+        there = carried(layers, tilted, straight, shape)
+        assert np.count_nonzero(there) == np.count_nonzero(layers) and tilt(straight) is None
+        assert np.array_equal(carried(there, straight, tilted, layers.shape[1:]), layers)
+    for k in range(3):
+        other = affine.copy()
+        other[k, 3] += 0.4
+        assert carried(layers, affine, other, layers.shape[1:]) is None, "between the voxels"
+    assert carried(layers, affine, affine @ np.diag([1, 1, 2, 1]), layers.shape[1:]) is None, "every second slice"
+    turned = affine.copy()
+    turned[:3, :3] = turned[:3, :3] @ np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])
+    assert carried(layers, affine, turned, layers.shape[1:]) is None
 
 
 def test_what_cannot_be_written_or_read_is_told_in_one_sentence(tmp_path, axial, samples):
