@@ -27,7 +27,9 @@ examples:
   irissegment evaluate --data sets/hippocampus --split test --strategy one-shot --json report.json
   irissegment reproduce figure5 --data sets --output reproduced/
 
-Images and segmentations are NIfTI, NRRD or MetaImage files; .seg.nrrd keeps names, colors and terminology.
+Images and segmentations are NIfTI, NRRD or MetaImage files; .seg.nrrd keeps names, colors and terminology. An image may
+be a DICOM series (its folder, or a file of it; FOLDER#2 is the second volume of a 4D one), a segmentation a DICOM SEG
+or an RTSTRUCT; a result that ends with .dcm is a DICOM SEG.
 """
 
 
@@ -172,12 +174,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _encode(options: argparse.Namespace) -> None:
     from .context.preset import EXTENSION
+    from .context.privacy import scrubbed
     from .engine import Engine, Progress
     from .imaging.files import read_segmentation, read_volume, stem_of
 
     _must_be_folder(options.output.parent)
     image = read_volume(options.image)
-    segmentation = read_segmentation(options.segmentation)
+    segmentation = read_segmentation(options.segmentation, image=image)
     if options.label:
         wanted = [n for n, s in enumerate(segmentation.segments) if s.label in options.label]
         missing = sorted(set(options.label) - {segmentation.segments[n].label for n in wanted})
@@ -188,7 +191,7 @@ def _encode(options: argparse.Namespace) -> None:
     name = options.name or stem_of(options.output).removesuffix(EXTENSION)
     preset = engine.encode(image, segmentation, name=name, progress=Progress(Bar("Encode")))
     engine.described(preset, image, segmentation).save(options.output)
-    print(f"{options.output}: {', '.join(s.name for s in preset.segments)}")
+    print(f"{options.output}: {', '.join(scrubbed(s.name) for s in preset.segments)}")
 
 
 def _segment(options: argparse.Namespace) -> None:
@@ -197,16 +200,21 @@ def _segment(options: argparse.Namespace) -> None:
     from .context.preset import Preset
     from .engine import Engine, Progress
     from .engine.strategies import check_strategy
-    from .imaging.files import EXTENSIONS, read_volume, stem_of, write_segmentation
+    from .imaging.dicom.choice import frame_of, gathered
+    from .imaging.dicom.segout import Maker
+    from .imaging.files import DICOM, EXTENSIONS, check_dicom, name_of, read_volume, write_segmentation
 
-    single = options.output.name.lower().endswith(EXTENSIONS)
-    if single and len(options.image) > 1:
-        raise IrisError(f"Several scans cannot go into the one file '{options.output.name}'; give a folder.")
-    _must_be_folder(options.output.parent)
-    missing = [str(path) for path in options.image if not path.is_file()]
+    single = options.output.name.lower().endswith((*EXTENSIONS, DICOM))
+    missing = [str(path) for path in options.image if not frame_of(path)[0].exists()]
     if missing:
         raise IrisError(f"There is no file '{missing[0]}'; check its name and folder.")
-    outputs = [options.output if single else options.output / f"{stem_of(path)}.seg.nrrd" for path in options.image]
+    scans = gathered(options.image)
+    if single and len(scans) > 1:
+        raise IrisError(f"Several scans cannot go into the one file '{options.output.name}'; give a folder.")
+    _must_be_folder(options.output.parent)
+    if options.output.name.lower().endswith(DICOM):
+        check_dicom(options.output, scans[0])
+    outputs = [options.output if single else options.output / f"{name_of(scan)}.seg.nrrd" for scan in scans]
     if len(set(outputs)) < len(outputs):
         raise IrisError("Two of the scans have the same name, so one result would replace the other; rename one.")
     if options.strategy:
@@ -222,8 +230,8 @@ def _segment(options: argparse.Namespace) -> None:
     engine = Engine(options.network, options.device)
     engine.check(source)
     bar, count = Bar("Segment"), len(outputs)
-    for n, (path, output) in enumerate(zip(options.image, outputs, strict=True)):
-        progress, image = Progress(partial(_show_part, bar, n, count)), read_volume(path)
+    for n, (scan, output) in enumerate(zip(scans, outputs, strict=True)):
+        progress, image = Progress(partial(_show_part, bar, n, count)), read_volume(scan)
         preset = engine.choose(
             source, options.strategy or usual, image=image, segments=options.segment, count=options.references,
             seed=options.seed, progress=progress.part(0.0, share),
@@ -231,7 +239,7 @@ def _segment(options: argparse.Namespace) -> None:
         result = engine.segment(image, preset, progress=progress.part(share, 1.0))
         if not single:
             options.output.mkdir(exist_ok=True)
-        write_segmentation(result.segmentation, output)
+        write_segmentation(result.segmentation, output, scan, Maker(engine.network.hash, preset.name))
         found = ", ".join(
             f"{s.name} {ml:.1f} mL" for s, ml in zip(preset.segments, result.volumes_ml, strict=True)
         )
@@ -297,10 +305,8 @@ def _tune(options: argparse.Namespace) -> None:
             f"There are {len(options.image)} scans but {len(options.segmentation)} segmentations; give one for each."
         )
     preset = Preset.load(options.preset)
-    pairs = [
-        (read_volume(image), read_segmentation(segmentation))
-        for image, segmentation in zip(options.image, options.segmentation, strict=True)
-    ]
+    images = [read_volume(image) for image in options.image]
+    pairs = [(i, read_segmentation(path, image=i)) for i, path in zip(images, options.segmentation, strict=True)]
     engine = Engine(options.network, options.device)
     tuned, outcome = engine.tune(preset, pairs, steps=options.steps, progress=Progress(Bar("Tune")))
     tuned.save(options.output)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import IrisError
-from ..imaging.files import EXTENSIONS, read_segmentation, read_volume, stem_of
+from ..imaging.files import DICOM, EXTENSIONS, read_segmentation, read_volume, stem_of
 from ..imaging.volume import Segmentation, Volume
 
 Pair = tuple[Callable[[], Volume], Callable[[], Segmentation]]  # what reads a scan, and what reads its segmentation
@@ -82,20 +82,28 @@ def find_sets(data: str | Path) -> list[LabelledSet]:
 
 def pairs_in(folder: Path) -> list[Pair]:
     """What reads each scan ``NAME_image.EXT`` (or ``NAME.EXT``) of a folder and its segmentation ``NAME_label.EXT`` or
-    ``NAME.seg.nrrd``; scans without one are left out.
+    ``NAME.seg.nrrd``; scans without one are left out. A scan may be a folder with a DICOM series, a segmentation
+    ``NAME_label.dcm``, a DICOM SEG or an RTSTRUCT.
 
     :raises IrisError: when there is no such pair.
     """
-    files = {path.name.lower(): path for path in sorted(folder.glob("*")) if path.name.lower().endswith(EXTENSIONS)}
+    endings = (*EXTENSIONS, DICOM)
+    found = (path for path in sorted(folder.glob("*")) if path.is_dir() or path.name.lower().endswith(endings))
+    files = {path.name.lower(): path for path in found}
     pairs: list[Pair] = []
     for path in files.values():
         if path.name.lower().endswith(".seg.nrrd") or stem_of(path).endswith("_label"):
             continue
         name = stem_of(path).removesuffix("_image").lower()
-        beside = [f"{name}{ending}" for ending in (".seg.nrrd", *(f"_label{e}" for e in EXTENSIONS))]
-        found = [files[n] for n in beside if n in files]
-        if found:
-            pairs.append((partial(read_volume, path), partial(read_segmentation, found[0])))
+        beside = [f"{name}{ending}" for ending in (".seg.nrrd", *(f"_label{e}" for e in endings))]
+        marked = [files[n] for n in beside if n in files]
+        if marked:
+            pairs.append((partial(read_volume, path), partial(_read_label, marked[0], path)))
     if not pairs:
         raise IrisError(f"'{folder}' has no scan with a segmentation beside it (NAME_image.EXT and NAME_label.EXT).")
     return pairs
+
+
+def _read_label(path: Path, scan: Path) -> Segmentation:
+    """DICOM needs the scan to be read; for others it is not read again."""
+    return read_segmentation(path, image=read_volume(scan) if path.name.lower().endswith(DICOM) else None)

@@ -1,4 +1,4 @@
-"""Scans and segmentations from files and back, by SimpleITK. A file appears whole or not at all."""
+"""Scans and segmentations from files and back, by SimpleITK, and DICOM. A file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..errors import IrisError
+from .dicom.choice import frame_of
+from .dicom.headers import is_dicom, library, quiet
 from .headers import stored_bytes
 from .volume import Segment, Segmentation, Volume
+
+if TYPE_CHECKING:
+    from .dicom.segout import Maker
 
 _LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 FORMATS = {
@@ -24,6 +30,8 @@ FORMATS = {
     ".nhdr": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO",
 }  # fmt: skip
 EXTENSIONS = tuple(FORMATS)
+DICOM = ".dcm"  # what a DICOM SEG is written as
+Scan = str | Path | Sequence[Path]
 LARGEST = 16 * 2**30  # bytes of a scan's voxels
 DENSEST = 1100  # no gzip stream holds more bytes per byte
 
@@ -37,12 +45,28 @@ def stem_of(path: Path) -> str:
     return Path(path).stem
 
 
-def read_volume(path: str | Path) -> Volume:
+def name_of(scan: Scan) -> str:
+    """What a scan is called after its file, its folder, or the folder of its files; ``cine#3`` is ``cine_3``."""
+    if not isinstance(scan, str | Path):
+        return scan[0].resolve().parent.name
+    path, frame = frame_of(Path(scan))
+    name = path.resolve().name if path.is_dir() else stem_of(path)
+    return name if frame is None else f"{name}_{frame}"
+
+
+def read_volume(path: Scan) -> Volume:
     """Read one scan.
 
-    :raises IrisError: when the file is missing, unreadable, or not one 3D scan of single numbers.
+    :param path: an image file; or of a DICOM series its folder, one of its files, or all of them. ``PATH#N`` is the
+        N-th volume of a 4D DICOM series.
+    :raises IrisError: when the file is missing, unreadable, or not one 3D scan of single numbers; when the folder holds
+        several series, or slices that do not make a volume.
     """
-    path = Path(path)
+    path = _dicom(path)
+    if not isinstance(path, Path) or _is_dicom(path):
+        from .dicom.series import Series
+
+        return Series.open(path, name_of(path)).volume()
     image = _read(path)
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise IrisError(f"'{path.name}' has several values per voxel (color or vectors); choose one channel of it.")
@@ -54,16 +78,25 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     _write(_to_image(volume.array, volume.affine), Path(path))
 
 
-def read_segmentation(path: str | Path, labels: Mapping[int, str] | None = None) -> Segmentation:
+def read_segmentation(
+    path: str | Path, labels: Mapping[int, str] | None = None, image: Volume | None = None
+) -> Segmentation:
     """Read a segmentation with its names, colors and terminology where the file has them.
 
     :param labels: names by label value for a plain label map; only these labels become segments. Default: every
         label that occurs, named ``Segment_N``.
+    :param image: the scan that it belongs to. An RTSTRUCT needs it; of a DICOM SEG the slices with no mark are missing
+        without it; other files do not look at it.
     :raises IrisError: when the file is missing or unreadable, is not a label map, or holds no segment.
     """
     path = Path(path)
-    image = _read(path)
-    layers = sitk.GetArrayFromImage(image)
+    if _is_dicom(path):
+        from .dicom.segmentations import read_dicom_segmentation
+
+        found = read_dicom_segmentation(path, name_of(path), image, default_color)
+        return _checked(found, labels, path)
+    stored = _read(path)
+    layers = sitk.GetArrayFromImage(stored)
     if layers.ndim == 3:
         layers = layers[..., None]
     layers = np.ascontiguousarray(layers.transpose(3, 2, 1, 0))
@@ -74,21 +107,33 @@ def read_segmentation(path: str | Path, labels: Mapping[int, str] | None = None)
     if layers.min() < 0 or layers.max() > 65535:
         raise IrisError(f"'{path.name}' is not a segmentation: its values are outside 0 to 65535.")
     layers = layers.astype(np.uint8 if layers.max() < 256 else np.uint16)
-    segments = _segments_of_header(image) or _segments_of_labels(layers, labels)
+    segments = _segments_of_header(stored) or _segments_of_labels(layers, labels)
+    return _checked(Segmentation(layers, _affine(stored), segments, stem_of(path)), labels, path)
+
+
+def _checked(found: Segmentation, labels: Mapping[int, str] | None, path: Path) -> Segmentation:
     if labels is not None:
-        segments = tuple(s for s in segments if s.label in labels)
-    if not segments:
+        found = found.only(n for n, s in enumerate(found.segments) if s.label in labels)
+    if not found.segments:
         raise IrisError(f"The segmentation '{path.name}' is empty; draw at least one segment in it.")
-    return Segmentation(layers, _affine(image), segments, stem_of(path))
+    return found
 
 
-def write_segmentation(segmentation: Segmentation, path: str | Path) -> None:
-    """Write a segmentation. ``.seg.nrrd`` keeps names, colors, terminology and overlaps; ``.nrrd`` and NIfTI hold one
-    layer of labels.
+def write_segmentation(
+    segmentation: Segmentation, path: str | Path, source: Scan | None = None, maker: Maker | None = None
+) -> None:
+    """Write a segmentation. ``.seg.nrrd`` and ``.dcm`` keep names, colors, terminology and overlaps; ``.nrrd`` and
+    NIfTI hold one layer of labels.
 
-    :raises IrisError: when segments overlap and the format has one layer only.
+    :param source: the DICOM series that it lies on, as `read_volume` takes it; only ``.dcm`` needs it.
+    :param maker: what made it; only ``.dcm`` keeps that. Default: a person.
+    :raises IrisError: when segments overlap and the format has one layer only, or ``.dcm`` is wanted for a scan that is
+        not DICOM.
     """
     path = Path(path)
+    if path.name.lower().endswith(DICOM):
+        _write_dicom(segmentation, path, source, maker)
+        return
     layers = segmentation.layers
     if path.name.lower().endswith(".seg.nrrd"):
         if len(layers) == 1:
@@ -144,11 +189,45 @@ def _check_claim(reader: sitk.ImageFileReader, stored: int, path: Path) -> None:
         raise IrisError(f"'{path.name}' claims more voxels than the file can hold; it is damaged, so get it again.")
 
 
+def _dicom(scan: Scan) -> Path | Sequence[Path]:
+    return Path(scan) if isinstance(scan, str | Path) else scan
+
+
+def _is_dicom(path: Path) -> bool:
+    path, frame = frame_of(path)
+    return frame is not None or path.is_dir() or (not path.name.lower().endswith(EXTENSIONS) and is_dicom(path))
+
+
+def check_dicom(path: Path, source: Scan | None) -> Path | Sequence[Path]:
+    """The scan of a DICOM SEG that is to be written.
+
+    :raises IrisError: when it is not DICOM, or what writes DICOM SEG is not installed.
+    """
+    scan = None if source is None else _dicom(source)
+    if scan is None or (isinstance(scan, Path) and not _is_dicom(scan)):
+        raise IrisError(f"'{path.name}' would be a DICOM SEG, which only a DICOM series can have; write .seg.nrrd.")
+    library("highdicom")
+    return scan
+
+
+def _write_dicom(segmentation: Segmentation, path: Path, source: Scan | None, maker: Maker | None) -> None:
+    from .dicom.segout import segmentation_object
+
+    scan = check_dicom(path, source)
+    made = segmentation_object(segmentation, scan, name_of(scan), maker)
+    with quiet():
+        _appear(path, DICOM, lambda temporary: made.save_as(temporary, enforce_file_format=True))
+
+
 def _write(image: sitk.Image, path: Path) -> None:
-    """Write beside, then rename, so that a reader never sees half a file."""
     extension = path.name[len(stem_of(path)) :].lower()
     if extension not in EXTENSIONS:
         raise IrisError(f"'{path.name}' has an unknown image extension; use one of {', '.join(EXTENSIONS)}.")
+    _appear(path, extension, lambda temporary: sitk.WriteImage(image, temporary, useCompression=True))
+
+
+def _appear(path: Path, extension: str, write: Callable[[str], None]) -> None:
+    """Write beside, then rename, so that a reader never sees half a file."""
     if not path.parent.is_dir():
         raise IrisError(f"The folder '{path.parent}' does not exist; make it first.")
     try:
@@ -157,7 +236,7 @@ def _write(image: sitk.Image, path: Path) -> None:
     except OSError as error:
         raise IrisError(f"The folder '{path.parent}' cannot be written to ({error.strerror}).") from error
     try:
-        sitk.WriteImage(image, temporary, useCompression=True)
+        write(temporary)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:

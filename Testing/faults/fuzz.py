@@ -3,16 +3,18 @@
     python Testing/faults/fuzz.py --count 100000 --json runs/fuzz.json
 
 Every input starts from a real file that this program wrote: a preset, a memory bank, a pool, a network, scans and
-segmentations of every format, a labelled set's description, arrays and lines between client and worker. A reader may
-take it or refuse it with one sentence of an `IrisError`; anything else is a finding: another exception, a sentence of
-several lines or without end, more than `SLOW` seconds, more than `MEMORY` beyond what was held at the start, and any
-file that appears. What a reader takes is used: a preset segments a scan, a pool is searched, a network encodes.
+segmentations of every format, DICOM too, a labelled set's description, arrays and lines between client and worker. A
+reader may take it or refuse it with one sentence of an `IrisError`; anything else is a finding: another exception, a
+sentence of several lines or without end, more than `SLOW` seconds, more than `MEMORY` beyond what was held at the
+start, and any file that appears. What a reader takes is used: a preset segments a scan, a pool is searched, a network
+encodes.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import random
 import resource
@@ -31,6 +33,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from dicommaker import write_contours, write_multiframe, write_series
 
 from IrisSegmentLib.context.bank import Average, MemoryBank
 from IrisSegmentLib.context.pool import Pool
@@ -158,6 +164,18 @@ def kinds(folder: Path) -> list[Kind]:
     made.append(Kind("x.nhdr", head + b"data file: ../outside.bin\n", lambda path, drawn: read_volume(path)))
     head = b"ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementType = MET_SHORT\n"
     made.append(Kind("x.mhd", head + b"ElementDataFile = ../outside.bin\n", lambda path, drawn: read_volume(path)))
+    (slice_file,) = write_series(folder / "series", image.array[:, :, :1], image.affine)
+    write_multiframe(folder / "frames.dcm", [image.array, image.array + 1], image.affine)
+    write_segmentation(segmentation, folder / "seg.dcm", folder / "frames.dcm#2")
+    square = np.array([[-2.0, -2, 3], [-9, -2, 3], [-9, -9, 3], [-2, -9, 3]])
+    write_contours(folder / "contours.dcm", {"a": [square, square + 1], "b": [square - 1]})
+    for name, file, read in [
+        ("slice.dcm", slice_file, read_volume),
+        ("frames.dcm", folder / "frames.dcm", lambda path: read_volume(f"{path}#2")),
+        ("seg.dcm", folder / "seg.dcm", lambda path: read_segmentation(path, image=image)),
+        ("contours.dcm", folder / "contours.dcm", lambda path: read_segmentation(path, image=image)),
+    ]:
+        made.append(Kind(name, file.read_bytes(), lambda path, drawn, read=read: read(path)))
     put_array(image.array, folder, "x")
     made.append(Kind("x.npy", (folder / "x.npy").read_bytes(), array))
     message = {"job": 1, "verb": "encode", "name": "x", "image": volume_out(image, folder, "image"),
@@ -195,6 +213,8 @@ def mutated(good: bytes, drawn: random.Random) -> bytes:
 
 def _forged(good: bytes, drawn: random.Random) -> bytes | None:
     """With one value of its JSON, or one number or line of its text, replaced; None for a file that has neither."""
+    if good[128:132] == b"DICM":
+        return _changed_dicom(good, drawn)
     if good[:1] == b"{":
         return _json(_changed(json.loads(good), drawn), drawn)
     (length,) = struct.unpack("<Q", good[:8])
@@ -219,6 +239,39 @@ def _forged(good: bytes, drawn: random.Random) -> bytes | None:
     lines[n] = drawn.choice([key + b": " + numbers, key + b" = " + numbers, b"data file: " + outside,
                              b"ElementDataFile = " + outside, b"", b"x" * 5000])  # fmt: skip
     return b"\n".join(lines) + blank + rest
+
+
+def _changed_dicom(good: bytes, drawn: random.Random) -> bytes:
+    """With one or two elements, at any depth, replaced by others that their kind allows or not, or removed."""
+    data = pydicom.dcmread(io.BytesIO(good))
+    for _ in range(drawn.choice([1, 1, 2])):
+        inside = data
+        element = drawn.choice(list(inside))
+        while element.VR == "SQ" and element.value and drawn.random() < 0.9 and len(drawn.choice(element.value)):
+            inside = drawn.choice([item for item in element.value if len(item)])
+            element = drawn.choice(list(inside))
+        if drawn.random() < 0.15:
+            del inside[element.tag]
+        elif element.VR == "SQ":
+            element.value = drawn.choice([[], list(element.value) * 2])
+        else:
+            numbers = ["0", "-1", "1e-9", "1e30", "nan", "2147483647", "3.25", ""]
+            texts = ["", "x", "x" * 3000, "LABELMAP", "FRACTIONAL", "1.2.3", "A\\B", "LOCALIZER"]
+            value = {
+                "US": struct.pack("<H", drawn.choice([0, 1, 7, 4096, 65535])),
+                "UL": struct.pack("<I", drawn.choice([0, 1, 2**32 - 1])),
+                "DS": "\\".join(drawn.choice(numbers) for _ in range(drawn.choice([1, 2, 3, 6]))).encode(),
+                "OB": good[: 2 * drawn.randrange(len(good) // 2)],
+            }
+            same = {"IS": "DS", "OW": "OB"}.get(element.VR, element.VR)
+            raw = value.get(same, drawn.choice(texts).encode())
+            raw += b" " * (len(raw) % 2)
+            inside[element.tag] = pydicom.dataelem.RawDataElement(
+                element.tag, element.VR, len(raw), raw, 0, False, True
+            )
+    out = io.BytesIO()
+    data.save_as(out)
+    return out.getvalue()
 
 
 def _json(words: Any, drawn: random.Random) -> bytes:

@@ -4,8 +4,10 @@ import gzip
 import struct
 import time
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicommaker import series_header, write_contours, write_series
 
 from IrisSegmentLib.cli import main
 from IrisSegmentLib.engine import Engine
@@ -60,6 +62,38 @@ def test_no_preset_pool_result_or_output_of_the_command_line_names_a_patient(pat
     kept = sorted(p.name for p in tmp_path.iterdir())
     assert kept == ["a.iris", "a.irispool", "out.seg.nrrd"]
     assert not [name for name in kept if found_in(tmp_path / name)]
+
+
+def test_of_a_dicom_series_only_the_dicom_seg_names_the_patient(
+    hippocampi, tiny_network, tmp_path, capfd, recwarn
+):
+    """And not where on the disk it lay. Names of contours that name the patient, and UIDs, go nowhere else."""
+    image = hippocampi[0][0]
+    folder, out = tmp_path / f"{SECRET}in" / "T1", tmp_path / "out"
+    out.mkdir()
+    header = series_header(patient=SECRET)  # not as DICOM wants it, which libraries warn of, name and all
+    header.PatientID = header.AccessionNumber = header.StudyID = f"{SECRET}1"
+    header.SeriesDescription = header.StudyDescription = header.InstitutionName = f"MR {SECRET}"
+    files = write_series(folder, np.rint(image.array).astype(np.int16), image.affine, header)
+    corners = np.array([[-12.0, -14, 14], [-22, -14, 14], [-22, -32, 14], [-12, -32, 14]])
+    contours = [corners + np.array([0, 0, k]) for k in range(6)]
+    write_contours(folder / "contours.dcm", {f"GTV {SECRET}^Anna 1.2.34.5.6.789": contours, "Liver": contours})
+    preset = out / "a.iris"
+    for command in [
+        ["encode", "--image", folder, "--segmentation", folder / "contours.dcm", "--output", preset],
+        ["segment", "--preset", preset, "--image", folder, "--output", out / "a.seg.nrrd"],
+        ["segment", "--preset", preset, "--image", files[0], "--output", out / "a.dcm"],
+    ]:
+        assert main([*map(str, command), "--network", str(tiny_network), "--device", "cpu"]) == 0
+    printed = "".join([*capfd.readouterr(), *(str(warning.message) for warning in recwarn)])
+    uids = {str(element.value) for element in header if element.VR == "UI" and "StorageSOP" not in element.name}
+    uids = {uid.encode() for uid in uids if len(uid) > 30}
+    assert len(uids) == 3
+    assert SECRET.lower() not in printed.lower().replace(str(tmp_path).lower(), "")
+    for name in ("a.iris", "a.seg.nrrd"):
+        assert not found_in(out / name) and not any(uid in (out / name).read_bytes() for uid in uids), name
+    seg = (out / "a.dcm").read_bytes()
+    assert SECRET.encode() in seg and f"{SECRET}in".encode() not in seg and b"contours.dcm" not in seg
 
 
 def test_neither_the_worker_nor_its_log_keeps_a_patients_name(patients, tiny_network, tmp_path, capfd, monkeypatch):
