@@ -18,11 +18,12 @@ ALIKE = 1e-3  # that the directions of slices of one orientation differ at most
 
 
 def frame_of(path: Path) -> tuple[Path, int | None]:
-    """A path, and which volume of its 4D series is meant, from 1: ``cine#3`` is the third of ``cine``."""
-    found = re.fullmatch(r"(.+)#(\d+)", path.name)
+    """A path, and which volume of its 4D series is meant, from 1: ``cine#3`` or ``cine/#3`` is the third of ``cine``."""
+    found = re.fullmatch(r"(.*)#(\d+)", path.name)
     if found is None or path.exists():
         return path, None
-    return path.with_name(found.group(1)), int(found.group(2))
+    name, number = found.groups()
+    return path.with_name(name) if name else path.parent, int(number)
 
 
 def chosen(path: Path | Sequence[Path], name: str) -> list[Slice]:
@@ -105,6 +106,8 @@ def _pictures(found: list[Slice], name: str) -> list[Slice]:
     found = list({(s.uid or s.path, s.frame): s for s in found}.values())
     if found[0].samples != 1:
         raise IrisError(f"'{name}' has several values per voxel (color); choose a series of single values.")
+    if any("MOSAIC" in s.tells.get("ImageType", "") for s in found):
+        raise IrisError(f"'{name}' has all slices side by side in one picture (a mosaic); convert it to NIfTI first.")
     for s in found:
         if s.position is None or s.axes is None or s.spacing is None or not _sound(s):
             raise IrisError(f"'{name}' does not say where its pictures lie in the patient; choose a series that does.")

@@ -141,7 +141,7 @@ def test_volumes_of_a_4d_series_are_chosen_by_number(tmp_path, axial):
     for n in range(3):
         assert np.array_equal(read_volume(f"{tmp_path}/cine.dcm#{n + 1}").array, times[n])
         assert np.array_equal(read_volume(f"{tmp_path}/cine#{n + 1}").array, times[[1, 0, 2][n]])
-    assert read_volume(tmp_path / "cine#2").name == "cine_2"
+    assert read_volume(tmp_path / "cine#2").name == read_volume(tmp_path / "cine" / "#2").name == "cine_2"
     next((tmp_path / "cine").glob("2*")).unlink()
     refused(tmp_path / "cine#1", "not everywhere")
 
@@ -204,6 +204,9 @@ def test_what_is_no_volume_is_refused_in_one_sentence(tmp_path, axial):
 
     write_series(tmp_path / "photo", array, affine, change=nowhere)
     refused(tmp_path / "photo", "where its pictures lie")
+    header.ImageType = ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]
+    write_series(tmp_path / "mosaic", array, affine, header)
+    refused(tmp_path / "mosaic", "mosaic")
     first = write_series(tmp_path / "cut", array[:, :, :3], affine)[1]
     first.write_bytes(first.read_bytes()[:-500])
     refused(tmp_path / "cut", "could not be read as DICOM")
