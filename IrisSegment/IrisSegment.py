@@ -246,6 +246,11 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
     def busy(self):
         return self._session is not None and self._session.busy
 
+    @property
+    def started(self):
+        """Whether the background process is there."""
+        return self._session is not None and self._session.started
+
     def makePreset(self, volumeNode, segmentationNode, name, segmentIDs=None):
         """Learn a preset from a marked volume, of all segments unless told, and wait for it.
 

@@ -123,6 +123,11 @@ class EngineClient:
     def busy(self) -> bool:
         return self._running is not None or bool(self._waiting)
 
+    @property
+    def started(self) -> bool:
+        """Whether the worker is there."""
+        return self._transport.running
+
     def encode(self, image: Volume, segmentation: Segmentation, *, name: str, **callbacks: Any) -> Job:
         """A reference to a `Preset`; callbacks as `Job` names them."""
 

@@ -92,6 +92,11 @@ class Session:
     def busy(self) -> bool:
         return self._client.busy
 
+    @property
+    def started(self) -> bool:
+        """Whether the worker is there."""
+        return self._client.started
+
     def encode(
         self,
         volumeNode: slicer.vtkMRMLScalarVolumeNode,

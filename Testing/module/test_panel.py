@@ -58,6 +58,27 @@ def test_mark_one_segment_all_keep_the_preset_and_use_it_tomorrow(panel, tmp_pat
     assert min(dices(node, tomorrow, mark("048"))) > 0.5
 
 
+def test_encode_says_beforehand_what_it_takes_and_learns_from_it(panel):
+    import qt
+
+    from IrisSegmentLib.slicer import cost
+
+    assert panel.ui.costLabel.text == ""
+    choose(panel, load("023", "Patient A"), mark("023"))
+    assert panel.ui.costLabel.text == "About 4 s and 0.9 GB of memory.", "the background process is not there yet"
+    encode(panel)
+    assert panel.ui.costLabel.text == "About 1 s and 0.9 GB of memory."
+    began = time.monotonic()
+    encode(panel)
+    taken = time.monotonic() - began
+    pace = [float(qt.QSettings().value(key)) for key in qt.QSettings().allKeys() if "pace" in key]
+    work = 4 * cost.LOOK_SECONDS + cost.MEGAVOXEL_SECONDS * 0.0625
+    assert pace == [pytest.approx(taken / work, rel=0.5)]
+    qt.QSettings().setValue("IrisSegment/pace/auto/bundled", "1000")
+    panel.reference.updateButtons()
+    assert panel.ui.costLabel.text == "About 5 min and 0.9 GB of memory."
+
+
 def rows(panel):
     items = [panel.ui.referencesList.item(n) for n in range(panel.ui.referencesList.count)]
     return [(item.text(), item.checkState() == item.checkState().Checked) for item in items]

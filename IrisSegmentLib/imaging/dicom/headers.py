@@ -7,6 +7,7 @@ file. Nothing that names a patient is read.
 from __future__ import annotations
 
 import importlib
+import math
 import re
 import warnings
 from collections.abc import Iterator
@@ -15,11 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...errors import IrisError
 
 ENDINGS = (".dcm", ".dicom", ".ima")
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # bits, and label map
 STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"
+SMALLEST, LARGEST = 1e-4, 1e4  # mm that a voxel can measure
 DENSEST = 10_000  # no compressed picture holds more bytes per byte, if its header is counted too
 # What can tell the volumes of a 4D series apart, likeliest first: where a single slice says it, and where a frame does.
 TELLS = {
@@ -217,17 +221,21 @@ def _rescale(data: Any) -> tuple[float, float]:
 def _place(position: Any, orientation: Any, measures: Any) -> dict[str, Any]:
     spacing = _numbers(measures, "PixelSpacing", 2)
     between = _numbers(measures, "SpacingBetweenSlices", 1) or _numbers(measures, "SliceThickness", 1) or (0.0,)
+    axes = _numbers(orientation, "ImageOrientationPatient", 6)
+    # What no scanner writes is as good as missing.
+    real = spacing is None or all(SMALLEST < v < LARGEST for v in spacing)
+    across = axes is None or np.linalg.norm(np.cross(axes[:3], axes[3:])) > 0.5
     return {
         "position": _numbers(position, "ImagePositionPatient", 3),
-        "axes": _numbers(orientation, "ImageOrientationPatient", 6),
-        "spacing": spacing and spacing[::-1],  # DICOM says the distance between rows first
+        "axes": axes if across else None,
+        "spacing": spacing[::-1] if spacing and real else None,  # DICOM says the distance between rows first
         "thickness": abs(between[0]),
     }
 
 
 def _numbers(data: Any, keyword: str, count: int) -> tuple[float, ...] | None:
-    values = [] if data is None else _list(data.get(keyword))
-    return tuple(float(v) for v in values) if len(values) == count else None
+    values = tuple(float(v) for v in ([] if data is None else _list(data.get(keyword))))
+    return values if len(values) == count and all(map(math.isfinite, values)) else None
 
 
 def _list(value: Any) -> list[Any]:

@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
+from ..cost import Cost, watched
 from .common import Obstacle, Teller, colorIcon, enable, isTicked, running, setTicked, signalsBlocked
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Encoder(Protocol):
 
     @property
     def busy(self) -> bool: ...
+    @property
+    def started(self) -> bool: ...
     def encode(
         self,
         volumeNode: slicer.vtkMRMLScalarVolumeNode,
@@ -106,14 +109,26 @@ class ReferencePanel(VTKObservationMixin):
     def updateButtons(self) -> None:
         obstacles = [running(self._encoder.busy), *self.obstacles()]
         enable(self.ui.encodeButton, obstacles, _("Learn the ticked segments from the reference."))
+        blocked = any(there for there, _words in self.obstacles())
+        self.ui.costLabel.text = "" if blocked else Cost.of(*self._size()).words
 
     def encode(self) -> None:
         name = self._choices.presetName.strip() or self.segmentation.GetName()
-        tell = self._teller.begin()
+        tell, learned = self._teller.begin(), watched(*self._size())
+
+        def encoded(preset: Preset) -> None:
+            learned()
+            self._encoded(preset)
+
         with self._teller.errorsInWords():
             self._encoder.encode(
-                self.volume, self.segmentation, self.tickedSegments(), name, tell, self._encoded, self._teller.fail
+                self.volume, self.segmentation, self.tickedSegments(), name, tell, encoded, self._teller.fail
             )
+
+    def _size(self) -> tuple[int, int, bool]:
+        """What learning from this reference takes its time from: voxels, segments, whether the worker is there."""
+        image = self.volume.GetImageData()
+        return (image.GetNumberOfPoints() if image else 0, len(self.tickedSegments()), self._encoder.started)
 
     def _encoded(self, preset: Preset) -> None:
         self._onEncoded(preset)

@@ -204,6 +204,13 @@ def test_what_is_no_volume_is_refused_in_one_sentence(tmp_path, axial):
 
     write_series(tmp_path / "photo", array, affine, change=nowhere)
     refused(tmp_path / "photo", "where its pictures lie")
+    forged = {
+        "ImageOrientationPatient": ["1", "0", "0", "1", "0", "0"], "PixelSpacing": ["0", "1"],
+        "ImagePositionPatient": ["nan", "0", "0"],
+    }  # fmt: skip
+    for keyword, value in forged.items():
+        write_series(tmp_path / keyword, array, affine, change=lambda d, k, w=keyword, v=value: setattr(d, w, v))
+        refused(tmp_path / keyword, "where its pictures lie")
     header.ImageType = ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]
     write_series(tmp_path / "mosaic", array, affine, header)
     refused(tmp_path / "mosaic", "mosaic")
