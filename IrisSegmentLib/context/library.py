@@ -18,6 +18,7 @@ from .preset import EXTENSION, Preset, write_whole
 
 DELETED = ".deleted"  # folder of what was deleted and may be wanted back
 KEPT = 20  # deleted presets, the latest
+DEVICES = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9¹²³]", re.IGNORECASE)  # no names of files on Windows
 
 
 @dataclass(frozen=True)
@@ -221,9 +222,10 @@ def _similarity(preset: Preset, vector: NDArray[np.float16]) -> float | None:
 
 
 def safe_stem(name: str) -> str:
-    """A file name from a preset's name: letters, digits, spaces and a few signs; never a path."""
+    """A file name from a preset's name: letters, digits, spaces and a few signs; never a path, nor what Windows keeps
+    for its devices."""
     cleaned = re.sub(r"[^\w \-+()]", "_", name).strip(" .")[:80]
-    return cleaned or "preset"
+    return f"{cleaned}_" if DEVICES.fullmatch(cleaned) else cleaned or "preset"
 
 
 def _earlier(old: Preset, new: Preset) -> bool:

@@ -272,6 +272,10 @@ def test_names_never_become_paths(name):
     assert stem and "/" not in stem and "\\" not in stem and not stem.startswith(".") and len(stem) <= 80
 
 
+def test_names_are_none_of_those_that_windows_keeps_for_devices():
+    assert [safe_stem(name) for name in ("con", "LPT1", "Nul.", "contrast")] == ["con_", "LPT1_", "Nul_", "contrast"]
+
+
 def test_the_content_hash_sees_voxels_grid_masks_and_network_but_no_names(hippocampi):
     image, segmentation = hippocampi[0]
     key = content_hash(image, segmentation, "net", 1)
