@@ -331,8 +331,8 @@ def _inPresetOrder(
 
 
 def _inWords(result: Result) -> str:
-    parts = (
-        f"{segment.name} {volume:.1f} mL"
-        for segment, volume in zip(result.segmentation.segments, result.volumes_ml, strict=True)
-    )
-    return ", ".join(parts)
+    """Short, for a table; the review has each segment's volume."""
+    segments, volumes = result.segmentation.segments, result.volumes_ml
+    if len(segments) == 1:
+        return f"{segments[0].name} {volumes[0]:.1f} mL"
+    return f"{len(segments)} segments, {sum(volumes):.1f} mL"

@@ -17,6 +17,7 @@ from ..sliceviews import showCase, showOverlay
 from .common import Teller, colorIcon, enable, fileToSave, setUpTable, signalsBlocked
 
 STATES = {NEW: _("new"), ACCEPTED: _("accepted"), REJECTED: _("rejected")}
+TWO_LINES, WIDEST_NAME = 34, 90  # pixels: the height of a row; how far a target's name reaches before it is wrapped
 SIGNS = {NEW: "", ACCEPTED: "\N{CHECK MARK}", REJECTED: "\N{BALLOT X}"}  # there is no room for the words
 
 
@@ -189,7 +190,10 @@ class ReviewPanel:
 
     def _setUpTable(self) -> None:
         table = self.ui.reviewTable
-        setUpTable(table, [_("Target"), _("Segment"), _("Sure %"), _("mL"), _("± %"), _("OK")])
+        setUpTable(table, [_("Target"), _("Segment"), _("Sure"), _("mL"), _("±%"), _("OK")])
+        table.setWordWrap(True)  # segments of one preset often begin alike and end alike
+        table.verticalHeader().defaultSectionSize = TWO_LINES
+        table.setIconSize(qt.QSize(10, 10))
         tips = {
             self.CONFIDENCE: _("The Dice to expect, in percent; the least certain come first."),
             self.DIFFERENCE: _("Volume compared with the preset's references."),
@@ -199,9 +203,9 @@ class ReviewPanel:
             table.horizontalHeaderItem(column).setToolTip(tip)
         header = table.horizontalHeader()
         for column in range(6):
-            whole = column > self.SEGMENT
-            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents if whole else qt.QHeaderView.Stretch)
-        header.minimumSectionSize = 30
+            rest = column == self.SEGMENT
+            header.setSectionResizeMode(column, qt.QHeaderView.Stretch if rest else qt.QHeaderView.ResizeToContents)
+        header.minimumSectionSize, header.maximumSectionSize = 28, WIDEST_NAME
 
 
 def _place(finding: Finding) -> tuple[str, str]:
