@@ -18,7 +18,7 @@ ALIKE = 1e-3  # that the directions of slices of one orientation differ at most
 
 
 def frame_of(path: Path) -> tuple[Path, int | None]:
-    """A path, and which volume of its 4D series is meant, from 1: ``cine#3`` or ``cine/#3`` is the third of ``cine``."""
+    """A path, and which volume of its 4D series, from 1: ``cine#3``, or ``cine/#3``, is the third of ``cine``."""
     found = re.fullmatch(r"(.*)#(\d+)", path.name)
     if found is None or path.exists():
         return path, None
