@@ -276,6 +276,10 @@ def test_labels_are_carried_to_every_order_and_direction_of_axes_and_back():
         there = carried(layers, tilted, straight, shape)
         assert np.count_nonzero(there) == np.count_nonzero(layers) and tilt(straight) is None
         assert np.array_equal(carried(there, straight, tilted, layers.shape[1:]), layers)
+        later = tilted.copy()
+        later[:3, 3] += 3 * tilted[:3, 2]
+        part = carried(there, straight, later, (5, 6, 4))
+        assert part is not None and np.array_equal(part, layers[..., 3:]), "the last four slices"
     for k in range(3):
         other = affine.copy()
         other[k, 3] += 0.4
