@@ -59,8 +59,8 @@ def gathered(paths: Sequence[Path]) -> list[Path | tuple[Path, ...]]:
     :raises IrisError: when a DICOM file is damaged.
     """
     groups: dict[tuple[str, ...], list[Path]] = {}
-    for path in paths:
-        key: tuple[str, ...] = (str(path),)
+    for n, path in enumerate(paths):
+        key: tuple[str, ...] = (str(n),)  # a scan of its own
         if path.is_file() and is_dicom(path):
             pictures = slices_of(path)
             if len(pictures) == 1:

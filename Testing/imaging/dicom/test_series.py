@@ -49,7 +49,8 @@ def test_a_file_stands_for_its_series_and_a_list_for_itself(tmp_path, axial):
     assert np.array_equal(part.array, array[:, :, 4:9]) and part.name == "ct"
     assert np.allclose(part.affine[:3, 3], (affine @ [0, 0, 4, 1])[:3])
     refused(tmp_path / "ct", "2 series .*choose one by giving a file")
-    others = [tmp_path / "ct", tmp_path / "a.nii"]
+    others = [tmp_path / "ct", tmp_path / "a.nii", tmp_path / "a.nii"]
+    (tmp_path / "a.nii").write_text("twice is a mistake for the caller to tell")
     assert gathered([*files, *others]) == [tuple(files), *others]
     assert name_of(tmp_path / "ct") == "ct" and name_of(tmp_path / "cine#3") == "cine_3"
 
