@@ -18,7 +18,7 @@ ALIKE = 1e-3  # that the directions of slices of one orientation differ at most
 
 
 def frame_of(path: Path) -> tuple[Path, int | None]:
-    """A path, and which volume of its 4D series is meant, from 1: ``cine#3``, or ``cine/#3``, is the third."""
+    """A path, and which volume of its 4D series, from 1: ``cine#3``, or ``cine/#3``, is the third of ``cine``."""
     found = re.fullmatch(r"(.*)#(\d+)", path.name)
     if found is None or path.exists():
         return path, None
@@ -59,8 +59,8 @@ def gathered(paths: Sequence[Path]) -> list[Path | tuple[Path, ...]]:
     :raises IrisError: when a DICOM file is damaged.
     """
     groups: dict[tuple[str, ...], list[Path]] = {}
-    for path in paths:
-        key: tuple[str, ...] = (str(path),)
+    for n, path in enumerate(paths):
+        key: tuple[str, ...] = (str(n),)  # a scan of its own
         if path.is_file() and is_dicom(path):
             pictures = slices_of(path)
             if len(pictures) == 1:

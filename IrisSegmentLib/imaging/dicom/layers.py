@@ -23,7 +23,7 @@ class Layers:
         """Put a mask (I, J, K) into the first layer that has room for it; returns which."""
         box = box_of(mask)
         inside = mask[box]
-        free = (n for n, layer in enumerate(self._layers) if not layer[box][inside].any())
+        free = (n for n, layer in enumerate(self._layers) if not np.logical_and(layer[box], inside).any())
         number = next(free, len(self._layers))
         if number == len(self._layers):
             self._layers.append(self._empty())

@@ -52,7 +52,7 @@ def _regions(data: Any) -> Iterator[tuple[str, tuple[float, float, float] | None
     for item in data.get("ROIContourSequence") or ():
         number = int(item.ReferencedROINumber)
         contours = [
-            np.array(contour.ContourData, np.float64).reshape(-1, 3)
+            _points(contour)
             for contour in item.get("ContourSequence") or ()
             if str(contour.get("ContourGeometricType") or CLOSED[0]) in CLOSED
         ]
@@ -67,6 +67,13 @@ def _regions(data: Any) -> Iterator[tuple[str, tuple[float, float, float] | None
             yield names.get(number) or f"Segment_{number}", color, contours
 
 
+def _points(contour: Any) -> NDArray[np.float64]:
+    """(points, 3). Their text is taken as it stands in the file: pydicom would make an object of each number."""
+    stored = contour.get_item("ContourData").value
+    numbers = stored.decode("ascii").split("\\") if isinstance(stored, bytes) else stored
+    return np.array(numbers, np.float64).reshape(-1, 3)
+
+
 def filled(contours: Contours, shape: tuple[int, int, int], what: str, scan: str) -> NDArray[np.bool_]:
     """Contours in voxel indices (points, 3) as a mask of that shape.
 
@@ -75,48 +82,45 @@ def filled(contours: Contours, shape: tuple[int, int, int], what: str, scan: str
     """
     along = int(min(range(3), key=lambda axis: max(np.ptp(points[:, axis]) for points in contours)))
     others = [axis for axis in range(3) if axis != along]
-    mask = np.zeros(shape, bool)
-    slices = np.moveaxis(mask, along, 0)
-    inside: dict[int, NDArray[np.bool_]] = {}
-    on: dict[int, NDArray[np.bool_]] = {}
+    inside = np.zeros((shape[along], *(shape[axis] for axis in others)), bool)
+    on = np.zeros_like(inside)
     for points in contours:
         height = float(np.median(points[:, along]))
         if max(np.abs(points[:, along] - height).max(), abs(height - round(height))) > FLAT:
             raise IrisError(f"{what} do not lie on the slices of '{scan}'; give the scan that they were drawn on.")
         k = round(height)
-        if not 0 <= k < len(slices):
+        if not 0 <= k < len(inside):
             raise IrisError(f"{what} reach beyond '{scan}'; give the scan that they were drawn on.")
-        within, touched = _inside(points[:, others], slices.shape[1:])
-        inside[k] = inside[k] ^ within if k in inside else within
-        on[k] = on[k] | touched if k in on else touched
-    for k in inside:
-        slices[k] = inside[k] | on[k]
-    return mask
+        _fill(points[:, others], inside[k], on[k])
+    return np.moveaxis(inside | on, 0, along)
 
 
-def _inside(points: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which centers (whole numbers) of a plane lie within a polygon (points, 2), by the parity of edges crossed on the
-    way along the second axis; and which lie on an edge."""
-    rows, columns = shape
+def _fill(points: NDArray[np.float64], inside: NDArray[np.bool_], on: NDArray[np.bool_]) -> None:
+    """Turn over each center (whole numbers) of a plane that lies within a polygon (points, 2), by the parity of edges
+    crossed on the way along the second axis; and mark those that lie on an edge."""
     points = np.where(np.abs(points - np.rint(points)) <= ON_IT, np.rint(points), points)
+    start = np.floor(points.min(0)).clip(0, inside.shape).astype(int)
+    stop = (np.ceil(points.max(0)).clip(-1, np.array(inside.shape) - 1) + 1).astype(int)
+    box = (slice(start[0], stop[0]), slice(start[1], stop[1]))
+    inside, on, points = inside[box], on[box], points - start  # all that happens does so around the polygon
+    rows, columns = inside.shape
+    if not rows or not columns:
+        return
     (a, b), (c, d) = points.T, np.roll(points, -1, 0).T
-    low, high, level = np.minimum(a, c), np.maximum(a, c), a == c
-    row = np.arange(rows)[:, None]
-
-    def crossings(where: NDArray[np.bool_]) -> tuple[NDArray, NDArray]:
-        at, edge = np.nonzero(where & ~level)
-        return at, b[edge] + (d - b)[edge] * (at - a[edge]) / (c - a)[edge]
-
-    at, place = crossings((low <= row) & (row < high))  # half open, so that a corner on the row counts once
+    low, high = np.minimum(a, c), np.maximum(a, c)
+    # Each row that an edge meets, unless the edge runs along it.
+    first = np.ceil(low).clip(0, rows).astype(int)
+    count = np.where(a == c, 0, np.floor(high).clip(-1, rows - 1).astype(int) - first + 1).clip(0)
+    edge = np.repeat(np.arange(len(points)), count)
+    row = first[edge] + np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
+    place = b[edge] + (d - b)[edge] * (row - a[edge]) / (c - a)[edge]
+    once = row < high[edge]  # half open, so that a corner on a row counts once
     beyond = np.zeros((rows, columns + 1), int)
-    np.add.at(beyond, (at, np.ceil(place).clip(0, columns).astype(int)), 1)
-    within = np.cumsum(beyond[:, :0:-1], axis=1)[:, ::-1] % 2 == 1
+    np.add.at(beyond, (row[once], np.ceil(place[once]).clip(0, columns).astype(int)), 1)
+    inside ^= np.cumsum(beyond[:, :0:-1], axis=1)[:, ::-1] % 2 == 1
 
-    touched = np.zeros(shape, bool)
-    at, place = crossings((low <= row) & (row <= high))
     exact = (np.abs(place - np.rint(place)) <= ON_IT) & (place > -0.5) & (place < columns - 0.5)
-    touched[at[exact], np.rint(place[exact]).astype(int)] = True
-    for edge in np.flatnonzero(level & (a == np.rint(a)) & (a >= 0) & (a < rows)):
-        start, end = sorted((b[edge], d[edge]))
-        touched[round(a[edge]), max(int(np.ceil(start - ON_IT)), 0) : max(int(np.floor(end + ON_IT)) + 1, 0)] = True
-    return within, touched
+    on[row[exact], np.rint(place[exact]).astype(int)] = True
+    for n in np.flatnonzero((a == c) & (a == np.rint(a)) & (a >= 0) & (a < rows)):
+        left, right = sorted((b[n], d[n]))
+        on[int(a[n]), max(int(np.ceil(left - ON_IT)), 0) : max(int(np.floor(right + ON_IT)) + 1, 0)] = True

@@ -152,7 +152,7 @@ def test_without_its_scan_a_seg_reaches_from_mark_to_mark(tmp_path, axial):
 def test_a_seg_of_a_tilted_series_lies_on_its_tilted_slices(tmp_path, axial):
     array, labels, affine = axial
     affine = affine.copy()
-    affine[:3, 2] += [0.0, 2.5 * np.tan(np.radians(15)), 0.0]
+    affine[:3, 2] += [0.0, 2.5 * np.tan(np.radians(13)), 0.0]
     series = write_series(tmp_path / "scan", array, affine)
     image = read_volume(tmp_path / "scan")
     assert image.shape[1] > array.shape[1]
@@ -276,6 +276,10 @@ def test_labels_are_carried_to_every_order_and_direction_of_axes_and_back():
         there = carried(layers, tilted, straight, shape)
         assert np.count_nonzero(there) == np.count_nonzero(layers) and tilt(straight) is None
         assert np.array_equal(carried(there, straight, tilted, layers.shape[1:]), layers)
+        later = tilted.copy()
+        later[:3, 3] += 3 * tilted[:3, 2]
+        part = carried(there, straight, later, (5, 6, 4))
+        assert part is not None and np.array_equal(part, layers[..., 3:]), "the last four slices"
     for k in range(3):
         other = affine.copy()
         other[k, 3] += 0.4

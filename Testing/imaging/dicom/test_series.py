@@ -1,5 +1,6 @@
 """DICOM series as scans: the voxels and the place that were written come back, or one sentence says why not."""
 
+import locale
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from dicommaker import save, series_header, write_multiframe, write_series
 from pydicom import dcmread
-from pydicom.uid import RLELossless, generate_uid
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless, generate_uid
 
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.imaging.dicom.choice import gathered
@@ -49,7 +50,8 @@ def test_a_file_stands_for_its_series_and_a_list_for_itself(tmp_path, axial):
     assert np.array_equal(part.array, array[:, :, 4:9]) and part.name == "ct"
     assert np.allclose(part.affine[:3, 3], (affine @ [0, 0, 4, 1])[:3])
     refused(tmp_path / "ct", "2 series .*choose one by giving a file")
-    others = [tmp_path / "ct", tmp_path / "a.nii"]
+    others = [tmp_path / "ct", tmp_path / "a.nii", tmp_path / "a.nii"]
+    (tmp_path / "a.nii").write_text("twice is a mistake for the caller to tell")
     assert gathered([*files, *others]) == [tuple(files), *others]
     assert name_of(tmp_path / "ct") == "ct" and name_of(tmp_path / "cine#3") == "cine_3"
 
@@ -68,24 +70,28 @@ def test_localizers_other_objects_and_copies_are_left_aside(tmp_path, axial):
     assert np.array_equal(read_volume(tmp_path).array, array)
 
 
-@pytest.mark.parametrize("compression", ["rle", "jpeg2000", "jpeg-ls"])
-def test_compressed_slices(tmp_path, axial, compression):
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless, JPEGLosslessSV1])
+def test_compressed_slices(tmp_path, axial, syntax):
     array, _, affine = axial
+    ours = {JPEG2000Lossless: "JPEG2000", JPEGLosslessSV1: "JPEG"}
+    spoken = locale.setlocale(locale.LC_ALL)
     for file in write_series(tmp_path, array[:, :, :4], affine):
-        if compression == "rle":
+        if syntax not in ours:
             data = dcmread(file)
-            data.compress(RLELossless, encoding_plugin="pydicom")
+            data.compress(syntax)
             data.save_as(file)
             continue
         writer = sitk.ImageFileWriter()
         writer.SetImageIO("GDCMImageIO")
         writer.KeepOriginalImageUIDOn()
         writer.SetUseCompression(True)
-        writer.SetCompressor("JPEG2000" if compression == "jpeg2000" else "JPEGLS")
+        writer.SetCompressor(ours[syntax])
         writer.SetFileName(str(file))
         writer.Execute(sitk.ReadImage(str(file), imageIO="GDCMImageIO"))
-    assert dcmread(next(tmp_path.iterdir())).file_meta.TransferSyntaxUID.is_compressed
+    locale.setlocale(locale.LC_ALL, spoken)  # which writing such a file has changed
+    assert dcmread(next(tmp_path.iterdir())).file_meta.TransferSyntaxUID == syntax
     assert np.array_equal(read_volume(tmp_path).array, array[:, :, :4])
+    assert locale.setlocale(locale.LC_ALL) == spoken, "reading it changes nothing"
 
 
 def test_each_slice_is_rescaled_by_its_own_numbers(tmp_path, axial):

@@ -55,6 +55,15 @@ def test_centers_within_an_odd_number_of_contours(tmp_path, image):
     assert np.array_equal(found.affine, image.affine) and found.shape == image.shape
 
 
+def test_contours_that_leave_the_scan_are_filled_as_far_as_it_goes(tmp_path, image):
+    shapes = [star((1, 2), 9), star((37.5, 35), 12, seed=4), star((20, -6), 14, seed=5), star((-30, -30), 9)]
+    write_contours(tmp_path / "s.dcm", {"a": [placed(p, k, image.affine) for k, p in enumerate(shapes)]})
+    found = read_segmentation(tmp_path / "s.dcm", image=image).mask(0)
+    for k, points in enumerate(shapes):
+        assert np.array_equal(found[:, :, k], centers_in(points)), k
+    assert [bool(found[:, :, k].any()) for k in range(4)] == [True, True, True, False]
+
+
 def test_centers_on_a_contour_belong_to_it_on_every_side(tmp_path, image):
     """As programs write masks: through the centers of the outermost voxels. A hole's rim belongs to what it is in."""
     square = np.array([[5, 4], [15, 4], [15, 12], [5, 12]], float)
