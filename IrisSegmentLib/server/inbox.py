@@ -147,7 +147,7 @@ class Claim:
 
             renamed(allowed, note)
             numbered = [f"{n}{Path(name).suffix}" for n, name in enumerate(sizes)]
-            if list(sizes) != numbered or named != numbered or len(sizes) != len(files):
+            if list(sizes) != numbered or sorted(named) != sorted(numbered) or len(sizes) != len(files):
                 raise ValueError("other files than it says")
             if any(type(size) is not int or size <= 0 for size in sizes.values()):
                 raise ValueError("sizes")

@@ -42,7 +42,7 @@ def serve(options: argparse.Namespace, limits: Limits | None = None) -> None:
     secure = _check_safe(options.host, options.certificate, options.key)
     token, made = _token(options.token_file)
     listening = _listening(options.host, options.port)
-    signal.signal(signal.SIGTERM, _interrupt)  # so that what follows is tidied up
+    before = signal.signal(signal.SIGTERM, _interrupt)  # so that a server that is told to end tidies up
     desk = Desk(options.network, options.device)
     try:
         found = desk.description()
@@ -60,6 +60,7 @@ def serve(options: argparse.Namespace, limits: Limits | None = None) -> None:
     finally:
         desk.close()
         listening.close()
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check_safe(host: str, certificate: Path | None, key: Path | None) -> bool:
