@@ -25,6 +25,7 @@ here = Namespace(host="127.0.0.1", port=int(sys.argv[2]), certificate=None, key=
 limits = Limits(largest=16 * 2**20, together=24 * 2**20, spare=0, silence=0.6, beat=0.3, of_one=2, rate=50)
 serve(here, limits)
 """
+SERVED = ["-m", "IrisSegmentLib", "serve", "--port", "0", "--device", "cpu"]
 TOKEN = "a-token-of-the-tests-alone"
 
 

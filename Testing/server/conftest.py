@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from serverbench import STRICT, TOKEN, Running
+from serverbench import SERVED, STRICT, TOKEN, Running
 from workerbench import Bench
 
 pytest.importorskip("starlette")
@@ -26,8 +26,7 @@ def certificate(tmp_path_factory):
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory, tiny_network, certificate):
     """As `irissegment serve` starts it, by TLS, with a token that it made itself."""
-    command = ["-m", "IrisSegmentLib", "serve", "--port", 0, "--network", tiny_network, "--device", "cpu"]
-    command += ["--certificate", certificate[0], "--key", certificate[1]]
+    command = [*SERVED, "--network", tiny_network, "--certificate", certificate[0], "--key", certificate[1]]
     running = Running(tmp_path_factory.mktemp("secure") / "temporary", command)
     yield running
     running.stop()
