@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -108,7 +109,10 @@ class Desk:
 
     def _pump(self) -> None:
         while not self._closed:
-            self._transport.pump(0.2)
+            try:
+                self._transport.pump(0.2)
+            except Exception:  # what goes wrong with one job must not be the end of everybody's; it is in the log
+                traceback.print_exc()
 
     def _call(self, function: Callable[[], Value]) -> Future[Value]:
         """On the client's thread."""

@@ -177,7 +177,8 @@ def check_array(begin: bytes, size: int) -> None:
             raise ValueError("another kind of array")
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=LARGEST_HEADER)
         fits = stream.tell() + math.prod(shape) * dtype.itemsize == size
-        if dtype.kind not in "biuf" or dtype.itemsize > 8 or len(shape) not in (3, 4) or not fits:
+        usable = len(shape) in (3, 4) and all(type(n) is int and n > 0 for n in shape)
+        if dtype.kind not in "biuf" or dtype.itemsize > 8 or not usable or not fits:
             raise ValueError("not numbers, or not so many")
     except Exception as error:  # a forged header fails in any way it likes, and each means the same
         raise Refusal(400, "A scan is not what it says it is; try again.") from error

@@ -112,3 +112,14 @@ def test_a_server_that_is_gone_is_a_sentence_and_this_computer_goes_on(panel, tm
     panel.ui.deviceBox.setCurrentIndex(0)
     segment(panel)
     assert set(results()) == {"B"}
+
+
+def test_time_in_which_others_are_served_does_not_count_as_work(monkeypatch):
+    from IrisSegmentLib.slicer.panels import timeleft
+
+    clock = timeleft.TimeLeft()
+    for now, share, left in (
+        (100.0, 0.0, None), (103.0, 0.3, 7.0), (113.0, 0.3, None), (143.0, 0.3, None), (146.0, 0.6, 4.0),
+    ):  # fmt: skip
+        monkeypatch.setattr(timeleft.time, "monotonic", lambda now=now: now)
+        assert clock.seconds(share) == (left if left is None else pytest.approx(left))

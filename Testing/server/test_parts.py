@@ -1,8 +1,10 @@
 """The parts of a server that can be looked at one by one."""
 
 import json
+import random
 import time
 
+import numpy as np
 import pytest
 from webserver import Server as WebServer
 
@@ -11,6 +13,7 @@ from IrisSegmentLib.cli import main
 from IrisSegmentLib.engine.call import Call
 from IrisSegmentLib.engine.elsewhere import Server
 from IrisSegmentLib.errors import IrisError
+from IrisSegmentLib.server.inbox import Claim, Refusal, check_array
 from IrisSegmentLib.server.limits import Limits, Pace
 from IrisSegmentLib.server.turns import Full, Turns
 
@@ -90,3 +93,50 @@ def test_another_version_or_another_program_is_a_sentence():
     ):
         with WebServer(json.dumps(content).encode()) as web, pytest.raises(IrisError, match=words):
             Call(Server(f"http://127.0.0.1:{web.server_port}", "token"), "client").status()
+
+
+def test_whatever_is_said_of_a_job_is_a_job_or_a_refusal():
+    """Each value of a right claim is replaced by something else: no other failure, and no file but its own."""
+    image = {"file": "0.npy", "affine": [[1, 0], [0, 1]], "name": "#0#"}
+    arrays = [{**image, "file": f"{n}.npy"} for n in range(4)]
+    scans = [{"image": arrays[n], "segmentation": arrays[n + 1]} for n in (0, 2)]
+    message = {"verb": "tune", "scans": scans, "preset": "4.iris", "steps": 10}
+    files = [*([f"{n}.npy", 100] for n in range(4)), ["4.iris", 50]]
+    right = {"version": __version__, "message": message, "files": files}
+    line = json.dumps(right).encode()
+    assert Claim.of(line, len(line) + 1 + 450).message == message
+    words = line.decode()
+    random.seed(0)
+    odd = ["null", "-1", "1e999", "[]", "{}", '"../0.npy"', '"1.npy"', "9" * 30, '"x"', "[" * 3000, "true"]
+    odd += ['"4.iris"', '"/etc/passwd"', '"segment"', '"get network"', "[" * 500 + "]" * 500]
+    kept = 0
+    for _ in range(3000):
+        start = random.choice([n for n, c in enumerate(words) if c in '"[{0123456789'])
+        forged = words[:start] + random.choice(odd) + words[start + random.randint(1, 12) :]
+        line = forged.encode()
+        try:
+            claim = Claim.of(line, len(line) + 1 + 450)
+        except Refusal as refusal:
+            assert refusal.status in (400, 409)
+        else:
+            kept += 1
+            assert set(claim.sizes) == {"0.npy", "1.npy", "2.npy", "3.npy", "4.iris"}
+    assert kept < 1000
+
+
+def test_whatever_an_array_says_of_itself_it_is_as_large_as_its_file():
+    begin = np.lib.format.header_data_from_array_1_0(np.zeros((4, 5, 6), np.int16))
+    for shape, kind, fits in (
+        ((4, 5, 6), "<i2", True), ((4, 5, 6, 1), ">i2", True), ((240,), "|u1", False), ((-4, -5, 6), "<i2", False),
+        ((4, 5, 7), "<i2", False), ((2**40, 2**40, 2**40), "<f8", False), ((4, 5, 6), "|O", False),
+        ((15, 2, 2), "<U1", False), ((15, 1, 1), "<c16", False), ((True, 5, 24), "<i2", False),
+    ):  # fmt: skip
+        header = str({**begin, "shape": shape, "descr": kind}).encode()
+        header += b" " * (117 - len(header)) + b"\n"
+        data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+        try:
+            check_array(data, len(data) + 240)
+        except Refusal:
+            assert not fits, (shape, kind)
+        else:
+            assert fits, (shape, kind)
