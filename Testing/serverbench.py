@@ -73,7 +73,7 @@ class Running:
         """Files that lie on the server."""
         return [path for path in self.folder.rglob("*") if path.is_file()]
 
-    def until_nothing_is_left(self, seconds=5):
+    def until_nothing_is_left(self, seconds=10):
         until = time.monotonic() + seconds
         while self.left():
             assert time.monotonic() < until, self.left()

@@ -30,6 +30,7 @@ from .networks import NetworkFile
 from .transport import Transport
 
 GRACE = 0.6  # seconds that a cancelled job may take to stop by itself
+PATIENCE = 5.0  # the same where several share a worker: all would wait while a new one loads its network
 DIED = "The background process ended unexpectedly, perhaps for lack of memory; nothing was changed, so try again."
 
 
@@ -126,6 +127,7 @@ class EngineClient:
         server: Server | None = None,
     ) -> None:
         self._transport, self._server = transport, server
+        self._grace = PATIENCE if shared else GRACE
         if server is None:
             self._command = [*python, "-m", "IrisSegmentLib.engine.worker", "--device", device]
             self._command += [] if network is None else ["--network", str(network)]
@@ -431,7 +433,7 @@ class EngineClient:
             self._end(job, "cancelled")
             return
         self._transport.write(to_line({"verb": "cancel", "job": job.number}))
-        self._transport.after(GRACE, lambda: self._lose_patience(job))
+        self._transport.after(self._grace, lambda: self._lose_patience(job))
 
     def _lose_patience(self, job: Job) -> None:
         if not job.ended:

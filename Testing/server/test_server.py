@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import random
 import signal
 import socket
 import struct
@@ -18,6 +19,9 @@ from IrisSegmentLib import __version__
 from IrisSegmentLib.cli import main
 from IrisSegmentLib.context.preset import Preset
 from IrisSegmentLib.engine import Engine
+from IrisSegmentLib.engine.call import Call
+from IrisSegmentLib.engine.elsewhere import Server
+from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.imaging.files import read_segmentation
 from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume
 from IrisSegmentLib.network import build, save_network
@@ -99,23 +103,21 @@ def test_three_clients_at_once_get_what_they_would_get_here(secure, certificate,
     secure.until_nothing_is_left()
 
 
-def test_a_server_that_is_not_trusted_or_not_there_or_does_not_know_one_is_a_sentence(
-    secure, certificate, client_of, hippocampi
-):
+def test_a_server_that_is_not_trusted_or_not_there_or_does_not_know_one_is_a_sentence(secure, certificate):
     free = socket.create_server(("127.0.0.1", 0))
     port = free.getsockname()[1]
     free.close()
-    asked = [
-        (client_of(secure), "is not trusted here"),
-        (client_of(secure, certificate[0], token="w" * 20), "knows another token"),
-        (client_of(secure, certificate[0], f"https://127.0.0.1:{port}"), "cannot be reached"),
-        (client_of(secure, address=f"http://127.0.0.1:{secure.port}"), "broke"),
-    ]
-    jobs = [bench.ask("look", hippocampi[0][0]) for bench, _ in asked]
-    for (bench, words), job in zip(asked, jobs, strict=True):
-        bench.wait(job)
-        assert job.state == "failed" and len(bench.errors) == 1, bench.told
-        assert words in bench.errors[0] and "\n" not in bench.errors[0], bench.errors
+    for server, words in (
+        (Server(secure.address, secure.token), "is not trusted here"),
+        (Server(secure.address, "w" * 20, certificate[0]), "knows another token"),
+        (Server(f"https://127.0.0.1:{port}", secure.token, certificate[0]), "cannot be reached"),
+        (Server(f"http://127.0.0.1:{secure.port}", secure.token), "broke"),
+    ):
+        call = Call(server, "client")
+        with pytest.raises(IrisError, match=words) as told:
+            call.status()
+        assert "\n" not in str(told.value)
+        call.close()
     assert not secure.left()
 
 
@@ -238,6 +240,32 @@ def test_a_client_that_breaks_off_or_dawdles_leaves_nothing(strict):
         assert not strict.left()
         mute.sendall(b"POST /wo")
         assert mute.recv(100) == b"" and time.monotonic() - began < 6, "closed, for it says nothing"
+
+
+def test_connections_that_break_at_any_moment_harm_nobody(strict, client_of, engine):
+    random.seed(1)
+    job = job_of(np.random.default_rng(0).normal(size=(60, 60, 60)).astype(np.float32))
+    request, held = strict.asked(len(job)) + job, []
+    for n in range(60):
+        connected = strict.connect()
+        sent = request[: random.choice([random.randrange(len(request)), random.randrange(400), len(request)])]
+        connected.sendall(sent)
+        time.sleep(random.choice([0, 0.01, 0.1]))
+        if n % 3 == 0:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if n % 3 == 1:
+            connected.shutdown(socket.SHUT_WR)
+            held.append(connected)
+        else:
+            connected.close()
+    bench, scan = client_of(strict), large(40)
+    bench.wait(bench.ask("look", scan))
+    assert np.array_equal(bench.answer.vector, engine.scan_vector(scan))
+    strict.until_nothing_is_left()
+    for connected in held:
+        connected.close()
+    log = Path(strict.log.name).read_text()
+    assert "Traceback" not in log, log
 
 
 def test_a_client_that_asks_for_too_much_at_once_is_told_to_wait(strict, client_of, engine):
