@@ -1,9 +1,9 @@
 """One connection to a server: what is asked goes out, what it says comes in, and every failure is a sentence.
 
-``GET /status`` tells who serves. ``POST /work`` brings a JSON line (version, message as in `messages`, names and sizes of
-its files) and then the files. The answer is what a worker says, a JSON line each, and besides it ``{"before": n}`` jobs
-before this one and ``{"alive": true}``; after ``{"done": answer, "files": names and sizes}`` come the files. Nothing is
-compressed: zlib took CT and MR down by half at 60 MB/s, which pays only on lines slower than 30 MB/s.
+``GET /status`` tells who serves. ``POST /work`` brings a JSON line (version, message as in `messages`, names and sizes
+of its files) and then the files. The answer is what a worker says, a JSON line each, and besides it ``{"before": n}``
+jobs before this one and ``{"alive": true}``; after ``{"done": answer, "files": names and sizes}`` come the files.
+Nothing is compressed: zlib took sample scans down by half at 60 MB/s, which pays only on lines slower than 30 MB/s.
 """
 
 from __future__ import annotations
