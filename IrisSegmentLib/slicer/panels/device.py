@@ -76,6 +76,8 @@ class DevicePanel:
             return
 
         def onDone(found: Description) -> None:
+            if settings.server() != server:  # another was chosen meanwhile
+                return
             waiting = _("no job waits") if found.waiting == 0 else _("jobs there: {n}").format(n=found.waiting)
             words = _("Scans are sent to {address}: network {network} on {device}, {waiting}.")
             self.ui.serverLabel.text = words.format(
