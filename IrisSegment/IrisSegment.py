@@ -284,9 +284,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
 
     def addReference(self, preset, volumeNode, segmentationNode, segmentIDs, onProgress, onDone, onError):
         """Learn one more reference of a preset in the background; the grown preset takes its place in `presets` before
-        ``onDone(preset)``.
-
-        :raises IrisError: at once, when the segments are not those of the preset, and as `encode`.
+        ``onDone(preset)``. :raises IrisError: at once, when the segments are not those of the preset, and as `encode`.
         """
 
         def done(grown):
@@ -311,11 +309,12 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         self._ready().learn(preset, case, cases, onProgress, onCurve, done, onError)
 
     def look(self, volumeNode, onProgress, onDone, onError):
-        """What a volume looks like to the network, in the background: ``onDone(look)``.
-
-        :raises IrisError: as `encode`.
-        """
+        """What a volume looks like to the network, asked likewise: ``onDone(look)``. :raises IrisError: as `encode`."""
         return self._ready().look(volumeNode, onProgress, onDone, onError)
+
+    def describe(self, onDone, onError):
+        """Who computes, asked in the background: ``onDone(description)``. :raises IrisError: as `encode`."""
+        return self._ready().describe(onDone, onError)
 
     def segmentAll(self, preset, nodes, onTarget, onFinished, wish=None):
         """Segment volumes, and sequences of volumes, in the background: ``onTarget(nodeID, state, fraction, words)`` as
@@ -384,7 +383,7 @@ class IrisSegmentLogic(ScriptedLoadableModuleLogic):
         """The session, with its packages there and its worker on call; a new one when the settings were changed."""
         from IrisSegmentLib.slicer import settings
 
-        wanted = (settings.network(), settings.device())
+        wanted = (settings.network(), settings.device(), settings.server())
         if self._session is not None and not self._session.busy and self._sessionSettings != wanted:
             self._session.close()
             self._session = None

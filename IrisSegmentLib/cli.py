@@ -11,11 +11,17 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import __version__
 from .errors import IrisError
 from .evaluation.reproduce.arguments import add_reproduce_arguments
+from .server.arguments import add_serve_arguments, add_server_arguments
 from .training.arguments import add_train_arguments
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .engine.served import ServedEngine
 
 STRATEGIES = "one-shot, ensemble, memory-bank, object-retrieval, image-retrieval or tuning"
 EXAMPLES = """\
@@ -26,6 +32,7 @@ examples:
   irissegment segment --pool hippocampus.irispool --strategy object-retrieval --image b.nii.gz --output b.seg.nrrd
   irissegment evaluate --data sets/hippocampus --split test --strategy one-shot --json report.json
   irissegment reproduce figure5 --data sets --output reproduced/
+  irissegment segment --preset liver.iris --image b.nii.gz --output b.seg.nrrd --server https://gpu.example:8765
 
 Images and segmentations are NIfTI, NRRD or MetaImage files; .seg.nrrd keeps names, colors and terminology. An image may
 be a DICOM series (its folder, or a file of it; FOLDER#2 is the second volume of a 4D one), a segmentation a DICOM SEG
@@ -166,7 +173,13 @@ def _parser() -> argparse.ArgumentParser:
     add_reproduce_arguments(reproduce)
     reproduce.set_defaults(run=_reproduce)
 
-    for verb in (encode, segment, pool, bank, tune, evaluate, probe, reproduce, benchmark):
+    serve = verbs.add_parser("serve", help="compute for people at other computers, in Slicer or on the command line")
+    add_serve_arguments(serve)
+    serve.set_defaults(run=_serve)
+
+    for verb in (encode, segment):
+        add_server_arguments(verb)
+    for verb in (encode, segment, pool, bank, tune, evaluate, probe, reproduce, benchmark, serve):
         verb.add_argument("--network", type=Path, metavar="FILE", help="a network file (default: the bundled one)")
         verb.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="(default: auto)")
     return parser
@@ -175,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
 def _encode(options: argparse.Namespace) -> None:
     from .context.preset import EXTENSION
     from .context.privacy import scrubbed
-    from .engine import Engine, Progress
+    from .engine import Progress
     from .imaging.files import read_segmentation, read_volume, stem_of
 
     _must_be_folder(options.output.parent)
@@ -187,7 +200,7 @@ def _encode(options: argparse.Namespace) -> None:
         if missing:
             raise IrisError(f"'{options.segmentation.name}' has no label {', '.join(map(str, missing))}.")
         segmentation = segmentation.only(wanted)
-    engine = Engine(options.network, options.device)
+    engine = _engine(options)
     name = options.name or stem_of(options.output).removesuffix(EXTENSION)
     preset = engine.encode(image, segmentation, name=name, progress=Progress(Bar("Encode")))
     engine.described(preset, image, segmentation).save(options.output)
@@ -198,7 +211,7 @@ def _segment(options: argparse.Namespace) -> None:
     from .context.bank import MemoryBank
     from .context.pool import Pool
     from .context.preset import Preset
-    from .engine import Engine, Progress
+    from .engine import Progress
     from .engine.strategies import check_strategy
     from .imaging.dicom.choice import frame_of, gathered
     from .imaging.dicom.segout import Maker
@@ -227,7 +240,7 @@ def _segment(options: argparse.Namespace) -> None:
     else:
         source, usual = MemoryBank.load(options.bank), "memory-bank"
     share = 0.5 if options.pool else 0.0  # of a target's time
-    engine = Engine(options.network, options.device)
+    engine = _engine(options)
     engine.check(source)
     bar, count = Bar("Segment"), len(outputs)
     for n, (scan, output) in enumerate(zip(scans, outputs, strict=True)):
@@ -422,6 +435,26 @@ def _reproduce(options: argparse.Namespace) -> None:
         options.configuration, options.seed, bar=Bar,
     )  # fmt: skip
     reproduce(options.result, request)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from .server.serve import serve
+
+    serve(options)
+
+
+def _engine(options: argparse.Namespace) -> Engine | ServedEngine:
+    """Of this computer, or of the server that was named: naming it is the consent to send scans there."""
+    from .engine import Engine
+
+    if options.server is None:
+        return Engine(options.network, options.device)
+    if options.network is not None or options.device != "auto":
+        raise IrisError("A server has a network and a device of its own; leave --network and --device out.")
+    from .engine.elsewhere import Server, token_of
+    from .engine.served import ServedEngine
+
+    return ServedEngine(Server(options.server, token_of(options.token_file), options.server_certificate))
 
 
 def _must_be_folder(folder: Path) -> None:

@@ -22,13 +22,15 @@ from numpy.typing import NDArray
 from ..context.preset import Preset
 from ..errors import IrisError
 from ..imaging.volume import Segmentation, Volume
+from .elsewhere import TOKEN, Server
 from .engine import Result
 from .exchange import ExchangeFolder
-from .messages import Message, doubt_in, from_line, get_array, path_in, segmentation_out, to_line, volume_out
+from .messages import Message, doubt_in, from_line, get_array, path_in, renamed, segmentation_out, to_line, volume_out
 from .networks import NetworkFile
 from .transport import Transport
 
 GRACE = 0.6  # seconds that a cancelled job may take to stop by itself
+PATIENCE = 5.0  # the same where several share a worker: all would wait while a new one loads its network
 DIED = "The background process ended unexpectedly, perhaps for lack of memory; nothing was changed, so try again."
 
 
@@ -90,11 +92,28 @@ class Tuned:
     steps: int
 
 
+@dataclass(frozen=True)
+class Description:
+    """Who computes.
+
+    :param network: hash of the network; name: of its configuration.
+    :param device: in words; waiting: how many jobs of others a server has.
+    """
+
+    network: str
+    name: str
+    device: str
+    waiting: int
+
+
 class EngineClient:
     """
     :param transport: to the worker; used on the caller's thread only.
     :param python: the Python that runs the worker, with any options.
     :param network, device: as for `Engine`.
+    :param shared: as for `Worker`.
+    :param server: which computes instead of this computer, with a network and a device of its own; the worker then
+        only carries jobs there.
     """
 
     def __init__(
@@ -104,11 +123,18 @@ class EngineClient:
         python: Sequence[str] = (sys.executable,),
         network: Path | None = None,
         device: str = "auto",
+        shared: bool = False,
+        server: Server | None = None,
     ) -> None:
-        self._transport = transport
-        self._command = [*python, "-m", "IrisSegmentLib.engine.worker", "--device", device]
-        if network is not None:
-            self._command += ["--network", str(network)]
+        self._transport, self._server = transport, server
+        self._grace = PATIENCE if shared else GRACE
+        if server is None:
+            self._command = [*python, "-m", "IrisSegmentLib.engine.worker", "--device", device]
+            self._command += [] if network is None else ["--network", str(network)]
+            self._command += ["--shared"] if shared else []
+        else:
+            self._command = [*python, "-m", "IrisSegmentLib.engine.relay", "--server", server.address]
+            self._command += [] if server.certificate is None else ["--certificate", str(server.certificate)]
         self._exchange = ExchangeFolder()
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
@@ -226,6 +252,39 @@ class EngineClient:
 
         return self._ask("tune", stage, answer, callbacks)
 
+    def describe(self, **callbacks: Any) -> Job:
+        """A `Description` of who computes; callbacks as `Job` names them."""
+
+        def stage(number: int, folder: Path) -> Message:
+            return {"verb": "describe"}
+
+        return self._ask("describe", stage, lambda done, folder: Description(**done), callbacks)
+
+    @property
+    def folder(self) -> Path:
+        """Where arrays pass; for one who receives them from elsewhere and forwards them."""
+        return self._exchange_folder()
+
+    def forward(self, message: Message, **callbacks: Any) -> Job:
+        """A message of another client, whose files lie in `folder`, to the worker's answer as it is, whose files lie
+        there too. Those of the message go with the job; those of the answer are the caller's to remove."""
+
+        def stage(number: int, folder: Path) -> Message:
+            def taken(name: str) -> str:
+                path_in(folder, name).rename(folder / f"{number}-{name}")
+                return f"{number}-{name}"
+
+            return renamed(message, taken)
+
+        def answer(done: Message, folder: Path) -> Message:
+            def kept(name: str) -> str:
+                path_in(folder, name).rename(folder / f"kept-{name}")
+                return f"kept-{name}"
+
+            return renamed(done, kept)
+
+        return self._ask(message["verb"], stage, answer, callbacks)
+
     def get_network(self, source: str, folder: Path, *, sha256: str = "", **callbacks: Any) -> Job:
         """A web address or a file to a `NetworkFile`, as `networks.get_network`; callbacks as `Job` names them."""
 
@@ -289,6 +348,8 @@ class EngineClient:
         environment["PYTHONPATH"] = os.pathsep.join(p for p in (root, environment.get("PYTHONPATH", "")) if p)
         # Threads that spin while they wait would starve the application that asks.
         environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        if self._server is not None:
+            environment[TOKEN] = self._server.token
         self._transport.start(
             [*self._command, "--folder", str(self._exchange_folder())],
             environment,
@@ -377,7 +438,7 @@ class EngineClient:
             self._end(job, "cancelled")
             return
         self._transport.write(to_line({"verb": "cancel", "job": job.number}))
-        self._transport.after(GRACE, lambda: self._lose_patience(job))
+        self._transport.after(self._grace, lambda: self._lose_patience(job))
 
     def _lose_patience(self, job: Job) -> None:
         if not job.ended:
@@ -393,6 +454,8 @@ class EngineClient:
             self._running = None
             self._transport.post(self._next)
         self._mover.submit(self._exchange.clear, f"{job.number}-*")
+        if state != "done":
+            self._mover.submit(self._exchange.clear, f"kept-{job.number}-*")
         if state == "done":
             job.on_done(value)
         elif state == "failed":

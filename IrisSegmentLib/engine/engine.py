@@ -82,6 +82,10 @@ class Engine:
         self.inputs = Inputs.of(self.network.config)
         self._cache = EmbeddingCache()
 
+    def forget(self) -> None:
+        """Forget the references that were encoded so far."""
+        self._cache = EmbeddingCache()
+
     def encode(
         self, image: Volume, segmentation: Segmentation, *, name: str, progress: Progress | None = None
     ) -> Preset:

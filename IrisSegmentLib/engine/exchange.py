@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from pathlib import Path
 
 try:
@@ -14,7 +13,7 @@ except ImportError:  # on Windows, where the person's temporary folder is privat
     fcntl = None  # type: ignore[assignment]
 
 PREFIX = "irissegment-"
-FRESH = 60.0  # seconds in which a folder may not have its owner's lock yet
+FRESH = "irissegment."  # begins the name of a folder until its owner's lock is on it
 
 
 class ExchangeFolder:
@@ -36,8 +35,9 @@ class ExchangeFolder:
         if self._path is None or self.gone:
             self.remove()
             _remove_abandoned()
-            self._path = Path(tempfile.mkdtemp(prefix=PREFIX))
-            self._lock = _locked(self._path)
+            made = Path(tempfile.mkdtemp(prefix=FRESH))
+            self._lock = _locked(made)
+            self._path = made.rename(made.with_name(PREFIX + made.name.removeprefix(FRESH)))
         return self._path
 
     def clear(self, pattern: str) -> None:
@@ -77,7 +77,7 @@ def _remove_abandoned() -> None:
             found = folder.lstat()
             if not folder.is_dir() or folder.is_symlink() or found.st_uid != os.getuid():
                 continue
-            if time.time() - found.st_mtime < FRESH or not _ours(folder):
+            if not _ours(folder):
                 continue
             lock = _locked(folder)
         except OSError:

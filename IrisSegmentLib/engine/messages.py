@@ -9,6 +9,7 @@ From it: ``{"job": n, "progress": 0..1, "text": words}``, at times ``{"job": n, 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,23 @@ from ..imaging.volume import Segment, Segmentation, Volume
 from .doubt import Doubt
 
 Message = dict[str, Any]
+
+
+FILES = ("file", "preset", "labels")  # what names a file, in whatever message
+
+
+def renamed(message: Message, name: Callable[[str], str]) -> Message:
+    """A message with its files called otherwise: ``name`` gets each name once and gives the new one."""
+
+    def walk(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {k: walk(v, k) for k, v in value.items()}
+        if isinstance(value, list):
+            return [walk(v) for v in value]
+        return name(value) if key in FILES and isinstance(value, str) else value
+
+    found: Message = walk(message)
+    return found
 
 
 def to_line(message: Message) -> str:

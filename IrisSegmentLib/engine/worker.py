@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import queue
-import shutil
 import sys
-import threading
-import traceback
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TextIO, TypeVar
 
@@ -26,74 +22,61 @@ from ..context.bank import MemoryBank
 from ..context.pool import Pool
 from ..context.preset import Preset
 from ..context.tuning import Outcome
-from ..errors import IrisError
 from .device import choose_device
 from .engine import Engine, Result
-from .messages import Message, doubt_out, from_line, path_in, put_array, segmentation_in, to_line, volume_in
+from .lines import LineServer, standard_output
+from .messages import Message, doubt_out, path_in, put_array, segmentation_in, volume_in
 from .networks import get_network
-from .progress import Cancelled, Progress
+from .progress import Progress
 
 Answer = TypeVar("Answer")
 TOO_LARGE = "The graphics card ran out of memory; the processor computes from now on, which takes longer."
 
 
-class Worker:
+class Worker(LineServer):
     """
     :param network, device: as for `Engine`.
-    :param folder: where arrays are exchanged; made by the client, private to its user.
+    :param shared: it works for several people: nothing of a job is kept when its answer was given.
     """
 
-    def __init__(self, network: Path | None, device: str, folder: Path, lines: TextIO, out: TextIO) -> None:
-        self._network, self._device, self._folder, self._out = network, device, folder, out
-        self._jobs: queue.Queue[Message | None] = queue.Queue()
-        self._progress: dict[int, Progress] = {}
-        self._lock = threading.Lock()
-        # Lines are read beside the computing, so that a cancel is heard while a job runs.
-        threading.Thread(target=self._listen, args=(lines,), daemon=True).start()
+    def __init__(
+        self, network: Path | None, device: str, folder: Path, lines: TextIO, out: TextIO, shared: bool = False
+    ) -> None:
+        self._network, self._wish, self._device, self._shared = network, device, device, shared
+        super().__init__(folder, lines, out)
 
-    def serve(self) -> None:
-        """Work through the jobs until the client goes away."""
-        while (message := self._jobs.get()) is not None:
-            self._serve_one(message)
+    def answer(self, message: Message, progress: Progress) -> Message:
+        verbs = {
+            "encode": self._encode, "segment": self._segment, "measure": self._measure, "look": self._look,
+            "tune": self._tune, "describe": self._describe, "get network": self._get_network,
+        }  # fmt: skip
+        try:
+            return verbs[message["verb"]](message, progress)
+        finally:
+            if self._shared:
+                self._forget()
+
+    def in_words(self, error: Exception) -> str:
+        if _lost_device(error):
+            os._exit(1)  # a GPU that failed stays lost to this process; the client says so and starts another
+        return _in_words(error)
 
     @cached_property
     def _engine(self) -> Engine:
         return Engine(self._network, self._device)
 
-    def _listen(self, lines: TextIO) -> None:
-        for line in lines:
-            message = from_line(line)
-            if message is None:
-                continue
-            job = message["job"]
-            if message.get("verb") == "cancel":
-                if job in self._progress:
-                    self._progress[job].cancel()
-                continue
-            self._progress[job] = Progress(partial(self._tell, job))
-            self._jobs.put(message)
-        self._leave()  # the parent is gone: nothing that still runs has anyone to answer to
+    def _forget(self) -> None:
+        """What was learned of a job's scans; and that one of them was too large for the graphics card."""
+        if self._device != self._wish:
+            self._drop_engine(self._wish)
+        elif "_engine" in self.__dict__:
+            self._engine.forget()
 
-    def _serve_one(self, message: Message) -> None:
-        job = int(message["job"])
-        try:
-            verbs = {
-                "encode": self._encode, "segment": self._segment, "measure": self._measure, "look": self._look,
-                "tune": self._tune, "get network": self._get_network,
-            }  # fmt: skip
-            answer = verbs[message["verb"]](message, self._progress[job])
-            self._say({"job": job, "done": answer})
-        except Cancelled:
-            self._say({"job": job, "cancelled": True})
-        except IrisError as error:
-            self._say({"job": job, "error": str(error)})
-        except Exception as error:  # the client is told in a sentence, the log keeps the whole story
-            traceback.print_exc()
-            if _lost_device(error):
-                os._exit(1)  # a GPU that failed stays lost to this process; the client says so and starts another
-            self._say({"job": job, "error": _in_words(error)})
-        finally:
-            del self._progress[job]
+    def _drop_engine(self, device: str) -> None:
+        """The next one is made on another device."""
+        self.__dict__.pop("_engine", None)
+        torch.cuda.empty_cache()
+        self._device = device
 
     def _compute(self, message: Message, work: Callable[[Engine], Answer]) -> Answer:
         """Have the engine do it; if the graphics card has no memory for it, the processor does, and a note says so."""
@@ -103,10 +86,8 @@ class Worker:
             if not _out_of_memory(error) or choose_device(self._device).type == "cpu":
                 raise
         # Only here, when the error has let go of what was computed, is the card's memory free.
-        self._say({"job": message["job"], "note": TOO_LARGE})
-        self.__dict__.pop("_engine", None)
-        torch.cuda.empty_cache()
-        self._device = "cpu"
+        self.say({"job": message["job"], "note": TOO_LARGE})
+        self._drop_engine("cpu")
         return work(self._engine)
 
     def _encode(self, message: Message, progress: Progress) -> Message:
@@ -165,7 +146,7 @@ class Worker:
         def work(engine: Engine) -> tuple[Preset, Outcome]:
             return engine.tune(
                 preset, scans, steps=message["steps"], progress=progress,
-                watch=lambda curve: self._say({"job": job, "curve": list(curve)}),
+                watch=lambda curve: self.say({"job": job, "curve": list(curve)}),
             )  # fmt: skip
 
         tuned, outcome = self._compute(message, work)
@@ -177,6 +158,11 @@ class Worker:
             "steps": outcome.steps,
         }
 
+    def _describe(self, message: Message, progress: Progress) -> Message:
+        engine = self._engine
+        name = torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else "processor"
+        return {"network": engine.network.hash, "name": engine.network.config.name, "device": name, "waiting": 0}
+
     def _put_preset(self, preset: Preset, message: Message) -> str:
         name = f"{message['job']}-made.iris"
         preset.save(self._folder / name)
@@ -186,22 +172,6 @@ class Worker:
         source, folder, sha256 = message["source"], Path(message["folder"]), message["sha256"]
         found = get_network(source, folder, sha256=sha256, progress=progress)
         return {**asdict(found), "path": str(found.path)}
-
-    def _leave(self) -> None:
-        """End without the parent, which can no longer remove the scans that it handed over."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        os._exit(0)
-
-    def _tell(self, job: int, fraction: float, text: str) -> None:
-        self._say({"job": job, "progress": fraction, "text": text})
-
-    def _say(self, message: Message) -> None:
-        with self._lock:
-            try:
-                self._out.write(to_line(message))
-                self._out.flush()
-            except BrokenPipeError:
-                self._leave()
 
 
 NO_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "bad allocation")  # of CUDA, torch and C++
@@ -236,10 +206,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--network", type=Path)
     parser.add_argument("--device", default="auto")
-    arguments = parser.parse_args()
-    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    Worker(arguments.network, arguments.device, arguments.folder, sys.stdin, out).serve()
+    parser.add_argument("--shared", action="store_true")
+    given = parser.parse_args()
+    Worker(given.network, given.device, given.folder, sys.stdin, standard_output(), given.shared).serve()
 
 
 if __name__ == "__main__":

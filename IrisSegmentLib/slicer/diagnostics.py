@@ -28,7 +28,7 @@ def diagnostics(failures: Iterable[str]) -> str:
         f"Python {platform.python_version()}",
         *(f"{name} {_version(name)}" for name in PACKAGES),
         f"Network: {settings.networkWords() or 'bundled'}",
-        f"Device: {settings.device()}",
+        f"Device: {settings.device() if settings.server() is None else 'a server'}",
         f"Strategy: {settings.strategy()}",
         "Failures, the latest last:",
         *(f"  {_withoutNames(sentence)}" for sentence in failures),

@@ -12,7 +12,8 @@ import slicer
 from ..context.preset import Preset
 from ..context.privacy import scrubbed
 from ..engine import Result
-from ..engine.client import EngineClient, Job, Look
+from ..engine.client import Description, EngineClient, Job, Look
+from ..engine.elsewhere import Server
 from ..errors import IrisError
 from ..imaging.volume import Volume
 from .learning import Case, Learned, Learning
@@ -71,6 +72,7 @@ class NodeState:
 class Session:
     """
     :param network, device: as for `Engine`.
+    :param server: address, token and certificate file of the one that computes instead, as for `Server`.
     :param onNote: called with a sentence that a person should read, whatever comes of the work.
 
     Example::
@@ -81,10 +83,17 @@ class Session:
     """
 
     def __init__(
-        self, network: Path | None = None, device: str = "auto", onNote: Callable[[str], None] = lambda sentence: None
+        self,
+        network: Path | None = None,
+        device: str = "auto",
+        server: tuple[str, str, Path | None] | None = None,
+        onNote: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._transport = QtTransport()
-        self._client = EngineClient(self._transport, python=workerPython(), network=network, device=device)
+        self._client = EngineClient(
+            self._transport, python=workerPython(), network=network, device=device,
+            server=Server(*server) if server is not None else None,
+        )  # fmt: skip
         self._runs: list[TargetRun] = []
         self._onNote = onNote
 
@@ -207,6 +216,10 @@ class Session:
             volumeFromNode(volumeNode), on_progress=onProgress, on_done=onDone, on_error=onError,
             on_cancelled=lambda: onError(""), on_note=self._onNote,
         )  # fmt: skip
+
+    def describe(self, onDone: Callable[[Description], None], onError: OnError) -> Job:
+        """Who computes, in the background."""
+        return self._client.describe(on_done=onDone, on_error=onError, on_cancelled=lambda: onError(""))
 
     def cancelTarget(self, nodeID: str) -> None:
         """Stop one target of those queued; the others go on."""

@@ -1,10 +1,11 @@
-"""What a person chose for this computer, in Slicer's settings: the network and the device that computes.
+"""What a person chose for this computer, in Slicer's settings: the network, and the device or server that computes.
 
 Imports nothing heavy: the panel shows these before anything was installed.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -64,7 +65,51 @@ def device() -> str:
 
 
 def useDevice(chosen: str) -> None:
+    """Compute on this computer."""
     qt.QSettings().setValue(GROUP + "device", chosen)
+    qt.QSettings().setValue(GROUP + "place", "here")
+
+
+def knownServer() -> tuple[str, str, Path | None] | None:
+    """Address, token and certificate file of the server that scans may be sent to, or None when there is none."""
+    address = str(qt.QSettings().value(GROUP + "server", "") or "")
+    certificate = str(qt.QSettings().value(GROUP + "serverCertificate", "") or "")
+    try:
+        token = _tokenFile().read_text().strip()
+    except OSError:
+        token = ""
+    return (address, token, Path(certificate) if certificate else None) if address and token else None
+
+
+def server() -> tuple[str, str, Path | None] | None:
+    """As `knownServer`, when it is to compute; None for this computer."""
+    return knownServer() if qt.QSettings().value(GROUP + "place", "here") == "server" else None
+
+
+def useServer() -> None:
+    """Compute on the known server."""
+    qt.QSettings().setValue(GROUP + "place", "server")
+
+
+def keepServer(address: str, token: str, certificate: Path | None) -> None:
+    """Of which a person said that scans may be sent there. The token is kept in a file that only this user can read.
+
+    :raises IrisError: when it cannot be written.
+    """
+    path = _tokenFile()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # it may be there for others to read
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(token)
+    except OSError as error:
+        raise IrisError(f"'{path}' could not be written ({error.strerror}); make room there.") from error
+    qt.QSettings().setValue(GROUP + "server", address)
+    qt.QSettings().setValue(GROUP + "serverCertificate", str(certificate) if certificate else "")
+
+
+def _tokenFile() -> Path:
+    return personalFolder() / "server.token"
 
 
 def strategy() -> str:

@@ -16,8 +16,8 @@ CARD = Path(__file__).with_name("small_card.py")
 class CardBench(Bench):
     """As `Bench`, on a simulated graphics card of some bytes."""
 
-    def __init__(self, network, size):
-        super().__init__(network, python=(sys.executable, str(CARD), str(size)), device="auto")
+    def __init__(self, network, size, **options):
+        super().__init__(network, python=(sys.executable, str(CARD), str(size)), device="auto", **options)
         self.notes = []
 
     def ask(self, verb, *arguments, **words):
@@ -39,5 +39,16 @@ def test_the_processor_goes_on_where_the_graphics_card_has_no_memory(tiny_networ
         assert overlap == 1 or room == "enough", "a card may round otherwise than the processor"
         assert len(bench.notes) == (0 if room == "enough" else 1), "said once, then the processor computes"
         assert all("processor computes from now on" in note for note in bench.notes)
+    finally:
+        bench.client.close()
+
+
+def test_a_worker_of_several_people_forgets_that_ones_scan_was_too_large(tiny_network, hippocampi):
+    network = sum(p.nbytes for p in load_network(tiny_network).parameters())
+    bench = CardBench(tiny_network, network // 2, shared=True)
+    try:
+        for _ in range(2):
+            bench.wait(bench.ask("look", hippocampi[0][0]))
+        assert len(bench.notes) == 2, "the card was tried again"
     finally:
         bench.client.close()

@@ -85,14 +85,13 @@ def test_a_killed_parent_leaves_no_worker_and_no_scan(temporary, tiny_network):
         time.sleep(0.05)
 
 
-def test_what_a_crash_of_both_left_is_removed_by_the_next(temporary, monkeypatch):
+def test_what_a_crash_of_both_left_is_removed_by_the_next(temporary):
     pytest.importorskip("fcntl")
     left, foreign = (Path(tempfile.mkdtemp(prefix=exchange.PREFIX)) for _ in range(2))
     (left / "1-image.npy").write_bytes(b"a scan")
     (foreign / "letter.txt").write_bytes(b"not ours")
     other, own = ExchangeFolder(), ExchangeFolder()
     in_use = other.path()
-    monkeypatch.setattr(exchange, "FRESH", -1.0)
     assert own.path() != in_use
     assert not left.exists() and in_use.is_dir() and (foreign / "letter.txt").exists()
     own.remove()

@@ -1,4 +1,4 @@
-"""The section where the network and the device that computes are chosen."""
+"""The section where the network and who computes are chosen."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from slicer.i18n import tr as _
 
 from .. import settings
 from .common import Teller, enable, fileToOpen, running
+from .device import DevicePanel
 
 if TYPE_CHECKING:
+    from ...engine.client import Description
     from ...engine.networks import NetworkFile
     from ..consent import ConsentDialog
 
@@ -19,7 +21,7 @@ NETWORK_FILES = _("Networks (*.safetensors *.pth)")
 
 
 class NetworkSource(Protocol):
-    """Who gets other networks."""
+    """Who gets other networks, and computes."""
 
     @property
     def busy(self) -> bool: ...
@@ -34,11 +36,12 @@ class NetworkSource(Protocol):
         onDone: Callable[[NetworkFile], None],
         onError: Callable[[str], None],
     ) -> None: ...
+    def describe(self, onDone: Callable[[Description], None], onError: Callable[[str], None]) -> object: ...
     def close(self) -> None: ...
 
 
 class NetworkPanel:
-    """The network in use, ways to another, and the device.
+    """The network in use, ways to another, and who computes.
 
     :param onChanged: called when something changed that buttons depend on.
     """
@@ -46,16 +49,16 @@ class NetworkPanel:
     def __init__(self, ui: Any, source: NetworkSource, teller: Teller, onChanged: Callable[[], None]) -> None:
         self.ui, self._source, self._teller, self._onChanged = ui, source, teller, onChanged
         self.consent: ConsentDialog | None = None
-        self._setUpDevices()
+        self.device = DevicePanel(ui, source, teller, self.show)
         ui.publicNetworkButton.connect("clicked(bool)", self._askConsent)
         ui.otherNetworkButton.connect("clicked(bool)", self._askAndFetch)
         ui.bundledNetworkButton.connect("clicked(bool)", self.useBundled)
         ui.removeDownloadsButton.connect("clicked(bool)", self._askAndRemove)
 
     def show(self) -> None:
-        self.ui.networkLabel.text = _("Network in use: {network}").format(
-            network=settings.networkWords() or _("bundled, small, for any computer")
-        )
+        own = settings.networkWords() or _("bundled, small, for any computer")
+        network = own if settings.server() is None else _("the one that the server has")
+        self.ui.networkLabel.text = _("Network in use: {network}").format(network=network)
         self.ui.networkLabel.toolTip = str(settings.network() or "")
         self._onChanged()
 
@@ -68,6 +71,7 @@ class NetworkPanel:
         enable(self.ui.bundledNetworkButton, bundled, _("Go back to the network that came with the extension."))
         downloads = [wait, (not settings.hasDownloads(), _("Nothing was downloaded."))]
         enable(self.ui.removeDownloadsButton, downloads, _("Remove downloaded networks from this computer."))
+        self.device.updateButtons()
 
     def fetch(self, source: str, checksum: str = "") -> None:
         """Get a network from a web address or a file, and use it from then on."""
@@ -119,10 +123,3 @@ class NetworkPanel:
     def _askAndRemove(self) -> None:
         if slicer.util.confirmOkCancelDisplay(_("Remove the downloaded networks from this computer? Presets stay.")):
             self.removeDownloads()
-
-    def _setUpDevices(self) -> None:
-        names = {"auto": _("Automatic"), "cpu": _("Processor (CPU)"), "cuda": _("Graphics card (CUDA)")}
-        for device in settings.DEVICES:
-            self.ui.deviceBox.addItem(names[device], device)
-        self.ui.deviceBox.setCurrentIndex(settings.DEVICES.index(settings.device()))
-        self.ui.deviceBox.connect("currentIndexChanged(int)", lambda row: settings.useDevice(settings.DEVICES[row]))
