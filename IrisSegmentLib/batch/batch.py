@@ -101,8 +101,9 @@ def batch(options: argparse.Namespace, show: Show) -> None:
     aside = [outcome for outcome in outcomes if outcome.state != DONE]
     print(f"{options.output}: {len(outcomes) - len(aside)} of {len(outcomes)} cases done; see {REPORT}", flush=True)
     if aside:
+        reason = aside[0].reason.rstrip(".")
         raise IrisError(
-            f"{len(aside)} of {len(outcomes)} cases were set aside, '{aside[0].case}' first ({aside[0].reason.rstrip('.')}); "
+            f"{len(aside)} of {len(outcomes)} cases were set aside, '{aside[0].case}' first ({reason}); "
             f"{options.output / REPORT} has them all."
         )
 

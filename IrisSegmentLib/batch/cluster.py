@@ -46,6 +46,7 @@ class Cluster:
         self._doors: list[tuple[str, int]] = []  # that are open as long as the cluster lives
         self._starting: dict[Any, Any] = {}  # actors by the answer that they are ready
         self._free: list[Any] = []
+        self._sent: list[Any] = []
 
     def __enter__(self) -> Cluster:
         return self
@@ -67,7 +68,7 @@ class Cluster:
         while case is not None or busy:
             while case is not None and self._free:
                 actor = self._free.pop()
-                busy[actor.do.remote(case)] = actor, case
+                busy[actor.do.remote(case, self._sent)] = actor, case
                 case = next(waiting, None)
             done, _ = self._ray.wait([*busy, *self._starting], timeout=1.0)
             if not done:
@@ -106,28 +107,28 @@ class Cluster:
             # A path of few letters: the system bounds those of the sockets in it.
             self._folder = Path(tempfile.mkdtemp(prefix="iris-ray-", dir="/tmp" if os.path.isdir("/tmp") else None))
             cpus = max(_cpus(), (self._wanted or 1) * self._threads)
-            ray.init(
-                address="local", num_cpus=cpus, num_gpus=None if self._gpus else 0, include_dashboard=False,
-                object_store_memory=STORE, _temp_dir=str(self._folder), **quiet,
-            )  # fmt: skip
-        else:
-            try:
-                ray.init(address=self._address, **quiet)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise IrisError(f"There is no Ray cluster at '{self._address}'; check the address.") from error
+            quiet |= {
+                "num_cpus": cpus, "num_gpus": None if self._gpus else 0, "object_store_memory": STORE,
+                "include_dashboard": False, "_temp_dir": str(self._folder),
+            }  # fmt: skip
+        try:
+            ray.init(address=self._address, **quiet)
+        except Exception as error:  # Ray has many ways to say so
+            words = "Ray could not be started on this machine" if local else f"There is no cluster at '{self._address}'"
+            raise IrisError(f"{words} ({type(error).__name__}); check what Ray itself says, then try again.") from error
         self._doors = self._open_doors()
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0)) if self._gpus else 0
         room = min(int(resources["CPU"]) // self._threads, int(resources.get("memory", MEMORY) // MEMORY))
         count = self._wanted or gpus or max(1, room)
-        self._sent = [ray.put(self._work)]  # once, however many actors read it, also those that replace dead ones
         share = 1 / math.ceil(count / gpus) if gpus else 0
         kind: Any = ray.remote(Actor)
         kind = kind.options(
             num_cpus=self._threads, num_gpus=share, max_restarts=-1, max_task_retries=RETRIES
         )
-        actors = [kind.remote(self._sent, self._threads) for _ in range(count)]
-        self._starting = {actor.prepare.remote(): actor for actor in actors}
+        actors = [kind.remote(self._threads) for _ in range(count)]
+        self._sent = [ray.put(self._work)]  # once, however many actors read it
+        self._starting = {actor.prepare.remote(self._sent): actor for actor in actors}
 
     def _open_doors(self) -> list[tuple[str, int]]:
         """Where the head and this machine's part of the cluster listen."""
@@ -150,15 +151,30 @@ class Cluster:
                 raise IrisError(LOST) from error
 
 
-class Actor(Worker):
-    """
-    :param sent: the work, in Ray's store.
+class Actor:
+    """A `Worker` in a process of Ray's. It is given the work with every case, for it may be new in a dead one's place.
+
+    :param threads: of torch.
     """
 
-    def __init__(self, sent: list[Any], threads: int) -> None:
-        import ray
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._worker: Worker | None = None
 
-        super().__init__(ray.get(sent[0]), threads)
+    def prepare(self, sent: list[Any]) -> Stop | None:
+        """As `Worker.prepare`; ``sent`` is the work, in Ray's store."""
+        return self._ready(sent).prepare()
+
+    def do(self, case: Case, sent: list[Any]) -> Any:
+        """As `Worker.do`."""
+        return self._ready(sent).do(case)
+
+    def _ready(self, sent: list[Any]) -> Worker:
+        if self._worker is None:
+            import ray
+
+            self._worker = Worker(ray.get(sent[0]), self._threads)
+        return self._worker
 
 
 def _cpus() -> int:

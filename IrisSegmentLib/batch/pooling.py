@@ -53,9 +53,8 @@ def pool(options: argparse.Namespace, cases: Sequence[Case], show: Callable[[flo
     words = ", ".join(made.segments)
     print(f"{options.output}: {len(made)} references, {len(made) - before} of them new; {words}", flush=True)
     if aside:
-        raise IrisError(
-            f"{len(aside)} of {len(cases)} cases were set aside: " + "; ".join(f"{n} ({why.rstrip('.')})" for n, why in aside[:3]) + "."
-        )
+        reasons = "; ".join(f"{name} ({why.rstrip('.')})" for name, why in aside[:3])
+        raise IrisError(f"{len(aside)} of {len(cases)} cases were set aside: {reasons}.")
 
 
 def _add(made: Pool, name: str, answer: Encoded | Failure, aside: list[tuple[str, str]]) -> None:
