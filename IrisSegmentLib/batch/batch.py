@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..context.preset import Preset
@@ -92,10 +93,9 @@ def batch(options: argparse.Namespace, show: Show) -> None:
 
     :raises IrisError: when it cannot begin or go on; and at its end, when cases were set aside.
     """
-    stop_when_told()
     cases = find_cases(options.data, options.only)
     run = Run(options)
-    with run.records.held(), run.place as place:
+    with stopped_when_told(), run.records.held(), run.place as place:
         outcomes = run.do(cases, place, show)
         run.publish(outcomes)
     aside = [outcome for outcome in outcomes if outcome.state != DONE]
@@ -117,6 +117,11 @@ def make_folder(folder: Path) -> Path:
     return folder.absolute()
 
 
-def stop_when_told() -> None:
+@contextlib.contextmanager
+def stopped_when_told() -> Iterator[None]:
     """A service that is told to end ends as by Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

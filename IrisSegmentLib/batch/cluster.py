@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from .work import RETRIES, Stop, Work, Worker, died
 
 MEMORY = 3 * 2**30  # bytes that an actor may need: a large CT
 STORE = 256 * 2**20  # bytes of shared memory for what actors are sent and answer
+HEARD = 0.2  # seconds in which Ctrl-C is heard: Ray itself looks for it once a second
+CHECKED = 2.0  # seconds between looks whether the cluster lives, while no answer comes
 LOST = "The Ray cluster was lost; start it again, then run the same command to go on where it stopped."
 
 
@@ -46,6 +49,7 @@ class Cluster:
         self._doors: list[tuple[str, int]] = []  # that are open as long as the cluster lives
         self._starting: dict[Any, Any] = {}  # actors by the answer that they are ready
         self._free: list[Any] = []
+        self._checked = 0.0  # when the cluster was last seen to live
         self._sent: list[Any] = []
 
     def __enter__(self) -> Cluster:
@@ -70,8 +74,8 @@ class Cluster:
                 actor = self._free.pop()
                 busy[actor.do.remote(case, self._sent)] = actor, case
                 case = next(waiting, None)
-            done, _ = self._ray.wait([*busy, *self._starting], timeout=1.0)
-            if not done:
+            done, _ = self._ray.wait([*busy, *self._starting], timeout=HEARD)
+            if not done and time.monotonic() - self._checked > CHECKED:
                 self._check()
             for answered in done:
                 if answered in self._starting:
@@ -144,6 +148,7 @@ class Cluster:
 
         :raises IrisError: when the cluster is lost.
         """
+        self._checked = time.monotonic()
         for door in self._doors:
             try:
                 socket.create_connection(door, timeout=5).close()

@@ -11,7 +11,7 @@ from ..context.preset import Preset
 from ..errors import IrisError
 from ..imaging.window import PREPROCESSING
 from ..network.weights import bundled_weights, file_hash
-from .batch import EVERY, SHARE, stop_when_told
+from .batch import EVERY, SHARE, stopped_when_told
 from .cases import Case
 from .encoding import Encoded, Encoding
 from .place import place_for
@@ -24,7 +24,6 @@ def pool(options: argparse.Namespace, cases: Sequence[Case], show: Callable[[flo
 
     :raises IrisError: when it cannot begin or go on; and at its end, when cases were set aside.
     """
-    stop_when_told()
     network = (options.network or bundled_weights()).absolute()
     if not network.is_file():
         raise IrisError(f"There is no network file '{network}'; check its name and folder.")
@@ -36,7 +35,7 @@ def pool(options: argparse.Namespace, cases: Sequence[Case], show: Callable[[flo
     aside: list[tuple[str, str]] = []
     waiting, written = list(cases), time.monotonic()
     try:
-        with place_for(options, work) as place:
+        with stopped_when_told(), place_for(options, work) as place:
             for n, (case, answer) in enumerate(place.run(cases)):
                 answers[case.name] = answer
                 while waiting and waiting[0].name in answers:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from ..errors import IrisError
-from .batch import Run, Show, stop_when_told
+from .batch import Run, Show, stopped_when_told
 from .cases import Case, scans_in, twins_in
 from .identity import stamp_of
 from .outcome import DONE
@@ -26,7 +26,6 @@ def watch(options: argparse.Namespace, show: Show) -> None:
 
     :raises IrisError: when it cannot begin or go on.
     """
-    stop_when_told()
     folder = options.folder.absolute()
     if not folder.is_dir():
         raise IrisError(f"There is no folder '{options.folder}' to watch; make it first.")
@@ -34,7 +33,7 @@ def watch(options: argparse.Namespace, show: Show) -> None:
         raise IrisError("Results cannot go into the folder that is watched; choose another for --output.")
     run = Run(options)
     arriving: dict[Path, tuple[str, float]] = {}
-    with run.records.held(), run.place as place:
+    with stopped_when_told(), run.records.held(), run.place as place:
         print(f"Watching {folder}; Ctrl-C ends it.", flush=True)
         while True:
             ripe = settled(folder, options.only, arriving, time.monotonic())
