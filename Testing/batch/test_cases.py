@@ -41,7 +41,8 @@ def test_folders_of_dicom_files_are_cases(tmp_path):
 def test_a_bids_tree(tmp_path):
     touch(
         tmp_path, "dataset_description.json", "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",
-        "sub-02/anat/sub-02_T1w.nii.gz", "sub-02/anat/sub-02_T2w.nii.gz", "derivatives/fs/sub-02/anat/sub-02_T1w.nii.gz",
+        "sub-02/anat/sub-02_T1w.nii.gz", "sub-02/anat/sub-02_T2w.nii.gz",
+        "derivatives/fs/sub-02/anat/sub-02_T1w.nii.gz",
         "derivatives/fs/sub-02/anat/sub-02_desc-manual_dseg.nii.gz",
     )  # fmt: skip
     with pytest.raises(IrisError, match="holds T1w, T2w; choose with --only"):

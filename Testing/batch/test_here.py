@@ -19,6 +19,7 @@ from IrisSegmentLib.batch.cases import find_cases
 from IrisSegmentLib.batch.here import Here
 from IrisSegmentLib.batch.identity import task_hash
 from IrisSegmentLib.batch.outcome import ASIDE, DONE
+from IrisSegmentLib.batch.records import Records
 from IrisSegmentLib.batch.segmenting import Segmenting
 from IrisSegmentLib.batch.watch import SETTLED, settled
 from IrisSegmentLib.batch.work import RETRIES, Failure
@@ -93,25 +94,26 @@ def test_what_is_done_again_and_what_is_a_persons(preset, tiny_network, archive,
         again = {name[:9] for name in after if after[name] != before.get(name)}
         return again, {answer.case: answer.reason for answer in answers if answer.state == ASIDE}
 
-    assert done(made) == (set(right), {}) and equal(output, right)
-    assert done(made) == (set(), {})  # known by their content, though nobody looked at the records before
-    assert task_hash(made.after(made, "noted")) == task_hash(made)  # a remark changes no result
-    scan = read_volume(archive / "case_0000.nii.gz")
-    write_volume(Volume(scan.array[:, ::-1].copy(), scan.affine), archive / "case_0000.nii.gz")
-    assert done(made) == ({"case_0000"}, {})
+    with Records(output).held():
+        assert done(made) == (set(right), {}) and equal(output, right)
+        assert done(made) == (set(), {})  # known by their content, though nobody looked at the records before
+        assert task_hash(made.after(made, "noted")) == task_hash(made)  # a remark changes no result
+        scan = read_volume(archive / "case_0000.nii.gz")
+        write_volume(Volume(scan.array[:, ::-1].copy(), scan.affine), archive / "case_0000.nii.gz")
+        assert done(made) == ({"case_0000"}, {})
 
-    two = made.with_reference(made)
-    assert task_hash(two) != task_hash(made)
-    shutil.copy(output / "case_0001.seg.nrrd", output / "case_0000.seg.nrrd")  # as if corrected by hand
-    again, aside = done(two)
-    assert again == set(right) - {"case_0000"} and "was changed by a person" in aside["case_0000"]
+        two = made.with_reference(made)
+        assert task_hash(two) != task_hash(made)
+        shutil.copy(output / "case_0001.seg.nrrd", output / "case_0000.seg.nrrd")  # as if corrected by hand
+        again, aside = done(two)
+        assert again == set(right) - {"case_0000"} and "was changed by a person" in aside["case_0000"]
 
-    record = output / ".irissegment" / "cases" / "case_0001.json"
-    record.write_text(record.read_text()[:100])  # a damaged record: nobody can tell whose the result is
-    again, aside = done(two)
-    assert again == set() and "'case_0001.seg.nrrd'" in aside["case_0001"]
-    (output / "case_0001.seg.nrrd").unlink()
-    assert done(two)[0] == {"case_0001"}
+        record = output / ".irissegment" / "cases" / "case_0001.json"
+        record.write_text(record.read_text()[:100])  # a damaged record: nobody can tell whose the result is
+        again, aside = done(two)
+        assert again == set() and "'case_0001.seg.nrrd'" in aside["case_0001"]
+        (output / "case_0001.seg.nrrd").unlink()
+        assert done(two)[0] == {"case_0001"}
 
 
 def test_a_case_that_kills_its_process_is_set_aside_and_the_rest_is_done(deadly, scans, right, tmp_path):
