@@ -125,6 +125,7 @@ def test_imports_point_one_way():
         "imaging": {"errors"},
         "context": {"errors", "imaging", "network"},
         "engine": {"errors", "imaging", "network", "context"},
+        "batch": {"errors", "imaging", "network", "context", "engine"},
         "slicer": {"errors", "imaging", "network", "context", "engine", "__init__"},
         "training": {"errors", "imaging", "network", "context", "engine"},
         "evaluation": {"errors", "imaging", "network", "context", "engine", "training"},
@@ -161,6 +162,8 @@ def test_the_module_knows_no_network_and_nothing_imports_training_or_evaluation(
         package = path.relative_to(LIBRARY).parts[0]
         if package not in ("training", "evaluation", "cli.py", "__main__.py"):
             assert not set(imported(path)) & {"training", "evaluation", "cli"}, path
+        if package not in ("batch", "cli.py"):
+            assert "batch" not in imported(path), path
 
 
 def test_only_the_slicer_room_knows_slicer():
