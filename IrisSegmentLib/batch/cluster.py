@@ -103,13 +103,14 @@ class Cluster:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         if local:
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+            # A head that dies while it starts is not missed by us, and by Ray only after a minute.
+            os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "20")
         import ray
 
         self._ray = ray
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
         if local:
-            # A path of few letters: the system bounds those of the sockets in it.
-            self._folder = Path(tempfile.mkdtemp(prefix="iris-ray-", dir="/tmp" if os.path.isdir("/tmp") else None))
+            self._folder = _folder()
             cpus = max(_cpus(), (self._wanted or 1) * self._threads)
             quiet |= {
                 "num_cpus": cpus, "num_gpus": None if self._gpus else 0, "object_store_memory": STORE,
@@ -180,6 +181,20 @@ class Actor:
 
             self._worker = Worker(ray.get(sent[0]), self._threads)
         return self._worker
+
+
+def _folder() -> Path:
+    """One for Ray's own files, where those of commands that were killed are cleared away. Its path has few letters: the
+    system bounds those of the sockets in it."""
+    place = Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir())
+    for left in place.glob("iris-ray-*-*") if os.name == "posix" else ():
+        try:
+            os.kill(int(left.name.split("-")[2]), 0)  # asks whether it lives
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)
+        except (ValueError, PermissionError):  # not ours
+            continue
+    return Path(tempfile.mkdtemp(prefix=f"iris-ray-{os.getpid()}-", dir=place))
 
 
 def _cpus() -> int:
