@@ -44,11 +44,11 @@ class Run:
         needs("pyarrow", "batch")
         self.preset = Preset.load(options.preset)
         self.task = task_hash(self.preset)
-        output = make_folder(options.output)
-        self.records = Records(output)
+        output = options.output.absolute()
         network = None if options.network is None else options.network.absolute()
         work = Segmenting(self.preset.to_bytes(), self.task, network, options.device, output)
         self.place = place_for(options, work)
+        self.records = Records(make_folder(output))
 
     def do(self, cases: Sequence[Case], place: Place, show: Show) -> list[Outcome]:
         """Do what is not finished yet; an outcome for every case.
@@ -111,10 +111,10 @@ def batch(options: argparse.Namespace, show: Show) -> None:
 def make_folder(folder: Path) -> Path:
     """:raises IrisError: when the folder that is to hold it is missing, or it cannot be made."""
     try:
-        folder.absolute().mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
     except OSError as error:
         raise IrisError(f"The folder '{folder}' cannot be made ({error.strerror}); choose another.") from error
-    return folder.absolute()
+    return folder
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,7 @@ MEMORY = 3 * 2**30  # bytes that an actor may need: a large CT
 STORE = 256 * 2**20  # bytes of shared memory for what actors are sent and answer
 HEARD = 0.2  # seconds in which Ctrl-C is heard: Ray itself looks for it once a second
 CHECKED = 2.0  # seconds between looks whether the cluster lives, while no answer comes
+PATIENT = 60.0  # seconds before a person is told that a cluster is full
 LOST = "The Ray cluster was lost; start it again, then run the same command to go on where it stopped."
 
 
@@ -69,6 +71,7 @@ class Cluster:
         case = next(waiting, None)
         if case is not None and self._ray is None:
             self._start()
+        started, told = time.monotonic(), False
         while case is not None or busy:
             while case is not None and self._free:
                 actor = self._free.pop()
@@ -77,6 +80,9 @@ class Cluster:
             done, _ = self._ray.wait([*busy, *self._starting], timeout=HEARD)
             if not done and time.monotonic() - self._checked > CHECKED:
                 self._check()
+                if not busy and not told and time.monotonic() - started > PATIENT:
+                    told = True
+                    print("The cluster has no room for an actor yet; waiting.", file=sys.stderr, flush=True)
             for answered in done:
                 if answered in self._starting:
                     self._free.append(self._starting.pop(answered))
