@@ -11,7 +11,7 @@ STRATEGY ?= one-shot
 PROCESSES ?= 1
 THREADS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) / $(PROCESSES) )))
 
-.PHONY: help install demo screenshots test lint types evaluate reproduce train clean faults fuzz geometry licences audit
+.PHONY: help install demo screenshots test lint types evaluate reproduce train clean faults fuzz geometry licences audit batch-bench batch-attack batch-thousand
 
 help:
 	@echo "make demo      mark one scan, segment others, write a report (about 2 minutes)"
@@ -19,6 +19,9 @@ help:
 	@echo "make test      all checks"
 	@echo "make slow      tests that take minutes"
 	@echo "make faults    N=1000 seeded faults around the worker, by kind"
+	@echo "make batch-bench N=300      throughput of batches: Ray with two actors, with one, and without Ray"
+	@echo "make batch-attack N=20      kill -9 at random moments of batches: what is left must be right"
+	@echo "make batch-thousand N=1000  memory of a long batch, Ctrl-C and going on"
 	@echo "make geometry  500 random grids against SimpleITK"
 	@echo "make licences  the license of every dependency"
 	@echo "make audit     known holes of every dependency (asks the web)"
@@ -56,6 +59,15 @@ slow: install
 
 faults: install
 	PYTHONPATH=.:Testing $(BIN)/python Testing/faults/bench.py $(or $(N),1000) $(SEED)
+
+batch-bench: install
+	PYTHONPATH=.:Testing $(BIN)/python Testing/batch/bench.py --cases $(or $(N),300) --data $(DATA)
+
+batch-attack: install
+	PYTHONPATH=.:Testing $(BIN)/python Testing/batch/attack.py --moments $(or $(N),20) --seed $(SEED)
+
+batch-thousand: install
+	PYTHONPATH=.:Testing $(BIN)/python Testing/batch/thousand.py --cases $(or $(N),1000)
 
 geometry: install
 	IRIS_EXAMPLES=500 $(BIN)/python -m pytest Testing/geometry --timeout 7200

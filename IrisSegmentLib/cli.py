@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .batch.arguments import add_batch_arguments, add_place_arguments, add_watch_arguments
 from .errors import IrisError
 from .evaluation.reproduce.arguments import add_reproduce_arguments
 from .server.arguments import add_serve_arguments, add_server_arguments
@@ -30,6 +31,7 @@ examples:
   irissegment segment --preset hippocampus.iris --image b.nii.gz c.nii.gz --output results/
   irissegment pool --data sets/hippocampus --output hippocampus.irispool
   irissegment segment --pool hippocampus.irispool --strategy object-retrieval --image b.nii.gz --output b.seg.nrrd
+  irissegment batch --preset hippocampus.iris --data archive/ --output results/ --cluster local
   irissegment evaluate --data sets/hippocampus --split test --strategy one-shot --json report.json
   irissegment reproduce figure5 --data sets --output reproduced/
   irissegment segment --preset liver.iris --image b.nii.gz --output b.seg.nrrd --server https://gpu.example:8765
@@ -114,11 +116,21 @@ def _parser() -> argparse.ArgumentParser:
     pool = verbs.add_parser("pool", help="encode many references once, into a pool or to one that is there")
     pool.add_argument(
         "--data", type=Path, required=True,
-        help="a folder with a dataset.json, or one of NAME_image.EXT and NAME_label.EXT (or NAME.seg.nrrd)",
+        help="a folder with a dataset.json, one of NAME_image.EXT and NAME_label.EXT (or NAME.seg.nrrd), a BIDS tree, "
+        "or a CSV or Parquet file with columns case,image,segmentation",
     )  # fmt: skip
     pool.add_argument("--split", default="train", help="which cases of a dataset.json (default: train)")
     pool.add_argument("--output", type=Path, required=True, metavar="POOL", help="the pool file, NAME.irispool")
+    add_place_arguments(pool)
     pool.set_defaults(run=_pool)
+
+    batch = verbs.add_parser("batch", help="segment a whole archive with a preset, on one machine or on a cluster")
+    add_batch_arguments(batch)
+    batch.set_defaults(run=_batch)
+
+    watch = verbs.add_parser("watch", help="segment whatever arrives in a folder")
+    add_watch_arguments(watch)
+    watch.set_defaults(run=_watch)
 
     bank = verbs.add_parser("bank", help="average the classes of labelled sets, to segment them with no reference")
     bank.add_argument("--data", type=Path, required=True, help="a folder with a dataset.json, or a folder of such")
@@ -179,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
 
     for verb in (encode, segment):
         add_server_arguments(verb)
-    for verb in (encode, segment, pool, bank, tune, evaluate, probe, reproduce, benchmark, serve):
+    for verb in (encode, segment, pool, batch, watch, bank, tune, evaluate, probe, reproduce, benchmark, serve):
         verb.add_argument("--network", type=Path, metavar="FILE", help="a network file (default: the bundled one)")
         verb.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="(default: auto)")
     return parser
@@ -252,7 +264,7 @@ def _segment(options: argparse.Namespace) -> None:
         result = engine.segment(image, preset, progress=progress.part(share, 1.0))
         if not single:
             options.output.mkdir(exist_ok=True)
-        write_segmentation(result.segmentation, output, scan, Maker(engine.network.hash, preset.name))
+        write_segmentation(result.segmentation, output, scan, Maker(preset.network, preset.name))
         found = ", ".join(
             f"{s.name} {ml:.1f} mL" for s, ml in zip(preset.segments, result.volumes_ml, strict=True)
         )
@@ -264,28 +276,29 @@ def _show_part(bar: Bar, number: int, count: int, fraction: float, text: str) ->
 
 
 def _pool(options: argparse.Namespace) -> None:
-    from .context.pool import Pool
-    from .engine import Engine, Progress
-    from .evaluation.dataset import LabelledSet, pairs_in
-    from .imaging.window import PREPROCESSING
+    from .batch.cases import Case, find_cases
+    from .batch.pooling import pool
+    from .evaluation.dataset import LabelledSet
 
     _must_be_folder(options.output.parent)
     if (options.data / "dataset.json").is_file():
-        labelled = LabelledSet.read(options.data)
-        readers = labelled.pairs(options.split)
+        labelled = LabelledSet.read(options.data.absolute())
+        cases = [Case(c, *labelled.paths(c), labelled.classes) for c in labelled.split(options.split)]
     else:
-        readers = pairs_in(options.data)
-    engine = Engine(options.network, options.device)
-    pool = Pool.load(options.output) if options.output.exists() else Pool(engine.network.hash, PREPROCESSING)
-    engine.check(pool)
-    before, bar = len(pool), Bar("Pool")
-    try:
-        for n, (image, segmentation) in enumerate(readers):
-            engine.add(pool, image(), segmentation(), progress=Progress(partial(_show_part, bar, n, len(readers))))
-    finally:  # what was encoded is kept when the person stops it, and the next call goes on from there
-        if len(pool) > before:
-            pool.save(options.output)
-    print(f"{options.output}: {len(pool)} references, {len(pool) - before} of them new; {', '.join(pool.segments)}")
+        cases = find_cases(options.data, segmented=True)
+    pool(options, cases, Bar("Pool"))
+
+
+def _batch(options: argparse.Namespace) -> None:
+    from .batch.batch import batch
+
+    batch(options, Bar("Batch"))
+
+
+def _watch(options: argparse.Namespace) -> None:
+    from .batch.watch import watch
+
+    watch(options, Bar("Watch"))
 
 
 def _bank(options: argparse.Namespace) -> None:

@@ -62,18 +62,16 @@ def test_a_pool_grows_by_what_is_new_and_segments(pool, folder, tmp_path, capsys
 
 
 def test_a_pool_that_is_stopped_keeps_what_it_has_and_goes_on(folder, tmp_path, monkeypatch, capsys):
-    from IrisSegmentLib.engine import Engine
+    path, shown = tmp_path / "h.irispool", []
 
-    path, add, calls = tmp_path / "h.irispool", Engine.add, []
-
-    def interrupted(self, *arguments, **options):
-        calls.append(1)
-        if len(calls) == 3:
+    def interrupted(fraction, text):
+        shown.append(text)
+        if len(shown) == 2:
             raise KeyboardInterrupt
-        return add(self, *arguments, **options)
 
-    monkeypatch.setattr(Engine, "add", interrupted)
-    assert iris("pool", "--data", folder, "--split", "test", "--output", path) == 130
+    with monkeypatch.context() as patched:
+        patched.setattr("IrisSegmentLib.cli.Bar", lambda whole: interrupted)
+        assert iris("pool", "--data", folder, "--split", "test", "--output", path) == 130
     assert len(Pool.load(path)) == 2 and os.listdir(tmp_path) == ["h.irispool"]
     assert iris("pool", "--data", folder, "--split", "test", "--output", path) == 0
     assert "3 references, 1 of them new" in capsys.readouterr().out

@@ -125,6 +125,7 @@ def test_imports_point_one_way():
         "imaging": {"errors", "__init__"},
         "context": {"errors", "imaging", "network"},
         "engine": {"errors", "imaging", "network", "context", "__init__"},
+        "batch": {"errors", "imaging", "network", "context", "engine"},
         "slicer": {"errors", "imaging", "network", "context", "engine", "__init__"},
         "training": {"errors", "imaging", "network", "context", "engine"},
         "evaluation": {"errors", "imaging", "network", "context", "engine", "training"},
@@ -164,6 +165,8 @@ def test_the_module_knows_no_network_and_nothing_imports_training_or_evaluation(
             assert not set(imported(path)) & {"training", "evaluation", "cli"}, path
         if package not in ("server", "cli.py"):
             assert "server" not in imported(path), path
+        if package not in ("batch", "cli.py"):
+            assert "batch" not in imported(path), path
 
 
 def test_only_the_slicer_room_knows_slicer():

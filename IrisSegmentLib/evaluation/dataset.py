@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from ..errors import IrisError
-from ..imaging.files import DICOM, EXTENSIONS, read_segmentation, read_volume, stem_of
+from ..imaging.files import read_segmentation, read_volume
 from ..imaging.volume import Segmentation, Volume
-
-Pair = tuple[Callable[[], Volume], Callable[[], Segmentation]]  # what reads a scan, and what reads its segmentation
 
 
 @dataclass(frozen=True)
@@ -51,16 +47,16 @@ class LabelledSet:
             raise IrisError(f"'{self.name}' has no '{name}' cases; it has {', '.join(self.cases)}.")
         return self.cases[name]
 
+    def paths(self, case: str) -> tuple[Path, Path]:
+        """Of its image and of its label."""
+        return self.folder / f"{case}_image.nii.gz", self.folder / f"{case}_label.nii.gz"
+
     def image(self, case: str) -> Volume:
-        return read_volume(self.folder / f"{case}_image.nii.gz")
+        return read_volume(self.paths(case)[0])
 
     def label(self, case: str) -> Segmentation:
         """The segments that the case has, named by the set."""
-        return read_segmentation(self.folder / f"{case}_label.nii.gz", self.classes)
-
-    def pairs(self, split: str) -> list[Pair]:
-        """:raises IrisError: as `split`."""
-        return [(partial(self.image, case), partial(self.label, case)) for case in self.split(split)]
+        return read_segmentation(self.paths(case)[1], self.classes)
 
 
 def find_sets(data: str | Path) -> list[LabelledSet]:
@@ -78,32 +74,3 @@ def find_sets(data: str | Path) -> list[LabelledSet]:
     if not sets:
         raise IrisError(f"No labelled set was found in '{data}'; give a folder that holds a dataset.json.")
     return sets
-
-
-def pairs_in(folder: Path) -> list[Pair]:
-    """What reads each scan ``NAME_image.EXT`` (or ``NAME.EXT``) of a folder and its segmentation ``NAME_label.EXT`` or
-    ``NAME.seg.nrrd``; scans without one are left out. A scan may be a folder with a DICOM series, a segmentation
-    ``NAME_label.dcm``, a DICOM SEG or an RTSTRUCT.
-
-    :raises IrisError: when there is no such pair.
-    """
-    endings = (*EXTENSIONS, DICOM)
-    found = (path for path in sorted(folder.glob("*")) if path.is_dir() or path.name.lower().endswith(endings))
-    files = {path.name.lower(): path for path in found}
-    pairs: list[Pair] = []
-    for path in files.values():
-        if path.name.lower().endswith(".seg.nrrd") or stem_of(path).endswith("_label"):
-            continue
-        name = stem_of(path).removesuffix("_image").lower()
-        beside = [f"{name}{ending}" for ending in (".seg.nrrd", *(f"_label{e}" for e in endings))]
-        marked = [files[n] for n in beside if n in files]
-        if marked:
-            pairs.append((partial(read_volume, path), partial(_read_label, marked[0], path)))
-    if not pairs:
-        raise IrisError(f"'{folder}' has no scan with a segmentation beside it (NAME_image.EXT and NAME_label.EXT).")
-    return pairs
-
-
-def _read_label(path: Path, scan: Path) -> Segmentation:
-    """DICOM needs the scan to be read; for others it is not read again."""
-    return read_segmentation(path, image=read_volume(scan) if path.name.lower().endswith(DICOM) else None)
