@@ -11,7 +11,7 @@ STRATEGY ?= one-shot
 PROCESSES ?= 1
 THREADS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) / $(PROCESSES) )))
 
-.PHONY: help install demo screenshots test lint types evaluate reproduce train clean faults fuzz geometry licences audit
+.PHONY: help install demo screenshots test lint types evaluate reproduce train clean faults fuzz geometry licences audit soak large
 
 help:
 	@echo "make demo      mark one scan, segment others, write a report (about 2 minutes)"
@@ -19,6 +19,8 @@ help:
 	@echo "make test      all checks"
 	@echo "make slow      tests that take minutes"
 	@echo "make faults    N=1000 seeded faults around the worker, by kind"
+	@echo "make soak      N=500 targets through one worker in one scene: memory, leftovers, answers"
+	@echo "make large     a 512x512x600 CT and 40 classes on 8 GB: time and memory"
 	@echo "make geometry  500 random grids against SimpleITK"
 	@echo "make licences  the license of every dependency"
 	@echo "make audit     known holes of every dependency (asks the web)"
@@ -56,6 +58,13 @@ slow: install
 
 faults: install
 	PYTHONPATH=.:Testing $(BIN)/python Testing/faults/bench.py $(or $(N),1000) $(SEED)
+
+soak: install
+	$(BIN)/python Testing/soak/soak.py $(or $(N),500)
+
+large: install
+	@mkdir -p runs
+	$(BIN)/python Testing/large/large.py --json runs/large.json
 
 geometry: install
 	IRIS_EXAMPLES=500 $(BIN)/python -m pytest Testing/geometry --timeout 7200
