@@ -28,6 +28,7 @@ TARGETS = tuple(p for p in sorted(SETS.glob("*/*_image.nii.gz")) if REFERENCE no
 ROUND = 10  # targets that are in the scene together
 WARM = 50  # targets after which nothing may grow any more
 PREFIX = "irissegment-"  # of the folder that scans pass through
+DATA = "vtkMRMLDisplayableNode"  # what nodes that hold data are
 GROWTH = 0.05  # of memory, at most
 PATIENCE = 600.0  # seconds for one round
 
@@ -90,7 +91,6 @@ class Soak:
     def round(self, count: int) -> None:
         """Load so many targets, segment them, look at the results and remove all."""
         import SlicerRuntime
-        import slicer
         from radiologist import results
 
         names = [f"{self._done + n} of many" for n in range(count)]
@@ -120,12 +120,8 @@ class Soak:
         self.workers.update(workers)
         gc.collect()
         own, worker = os.getpid(), workers[0] if workers else 0
-        self.held.append(
-            Held(
-                self._done, anonymous_mb(own), anonymous_mb(worker), open_files(own), open_files(worker),
-                slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLDisplayableNode"),
-            )  # fmt: skip
-        )
+        files, nodes = (open_files(own), open_files(worker)), slicer.mrmlScene.GetNumberOfNodesByClass(DATA)
+        self.held.append(Held(self._done, anonymous_mb(own), anonymous_mb(worker), *files, nodes))
         if left := [p.name for p in self.temporary.glob(f"{PREFIX}*/*")]:
             self.wrong.append(f"after {self._done} targets the exchange folder holds {left}")
 
