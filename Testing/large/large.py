@@ -5,8 +5,8 @@
 Each verb of the command line runs in a process that can have no more than 8 GB (RLIMIT_DATA: all memory that is
 private and written to, which nothing but its process can give back; what is over it is refused at once). RLIMIT_AS
 would also count libraries and address space that is never touched, gigabytes that no machine needs to have; a cgroup
-asks for rights that a test has not. The scans are made up, 40 ellipsoids of several sizes in a body, since what they show has no
-part in the memory and little in the time.
+asks for rights that a test has not. The scans are made up, 40 ellipsoids of several sizes in a body, since what they
+show has no part in the memory and little in the time.
 """
 
 from __future__ import annotations
