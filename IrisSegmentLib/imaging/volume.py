@@ -161,7 +161,7 @@ class Segmentation:
 
 
 def label_counts(layer: NDArray) -> NDArray[np.int64]:
-    """Voxels by label, from 0 to the largest of (I, J, K); in parts, for numpy takes eight bytes for each that it counts."""
+    """Voxels by label, from 0 to the largest of (I, J, K); in parts, for numpy takes eight bytes for each."""
     voxels = layer.ravel(order="K")  # as they lie in memory: no copy is made
     counts = np.zeros(int(voxels.max(initial=0)) + 1, np.int64)
     for start in range(0, len(voxels), COUNTED):
