@@ -11,7 +11,7 @@ STRATEGY ?= one-shot
 PROCESSES ?= 1
 THREADS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) / $(PROCESSES) )))
 
-.PHONY: help install demo screenshots test lint types evaluate reproduce train clean faults fuzz geometry licences audit batch-bench batch-attack batch-thousand
+.PHONY: help install demo screenshots test lint types evaluate reproduce train clean faults fuzz geometry licences audit batch-bench batch-attack batch-thousand soak large
 
 help:
 	@echo "make demo      mark one scan, segment others, write a report (about 2 minutes)"
@@ -22,6 +22,8 @@ help:
 	@echo "make batch-bench N=300      throughput of batches: Ray with two actors, with one, and without Ray"
 	@echo "make batch-attack N=20      kill -9 at random moments of batches: what is left must be right"
 	@echo "make batch-thousand N=1000  memory of a long batch, Ctrl-C and going on"
+	@echo "make soak      N=500 targets through one worker in one scene: memory, leftovers, answers"
+	@echo "make large     a 512x512x600 CT and 40 classes on 8 GB: time and memory"
 	@echo "make geometry  500 random grids against SimpleITK"
 	@echo "make licences  the license of every dependency"
 	@echo "make audit     known holes of every dependency (asks the web)"
@@ -68,6 +70,13 @@ batch-attack: install
 
 batch-thousand: install
 	PYTHONPATH=.:Testing $(BIN)/python Testing/batch/thousand.py --cases $(or $(N),1000)
+
+soak: install
+	$(BIN)/python Testing/soak/soak.py $(or $(N),500)
+
+large: install
+	@mkdir -p runs
+	$(BIN)/python Testing/large/large.py --json runs/large.json
 
 geometry: install
 	IRIS_EXAMPLES=500 $(BIN)/python -m pytest Testing/geometry --timeout 7200

@@ -19,7 +19,7 @@ from ..errors import IrisError
 from .dicom.choice import frame_of
 from .dicom.headers import is_dicom, library, quiet
 from .headers import stored_bytes
-from .volume import Segment, Segmentation, Volume
+from .volume import Segment, Segmentation, Volume, label_counts
 
 if TYPE_CHECKING:
     from .dicom.segout import Maker
@@ -281,7 +281,7 @@ def _set_geometry(image: sitk.Image, affine: NDArray[np.float64]) -> None:
 def _segments_of_labels(layers: NDArray, labels: Mapping[int, str] | None) -> tuple[Segment, ...]:
     if len(layers) != 1:
         raise IrisError("A file with several layers but no segment names is not a segmentation this program can read.")
-    present = [int(v) for v in np.flatnonzero(np.bincount(layers[0].ravel())) if v > 0]
+    present = [int(v) for v in np.flatnonzero(label_counts(layers[0])) if v > 0]
     values = present if labels is None else [v for v in labels if v in present]
     names = labels or {}
     return tuple(
@@ -319,8 +319,8 @@ def _set_header(image: sitk.Image, segmentation: Segmentation) -> None:
     image.SetMetaData("Segmentation_ContainedRepresentationNames", "Binary labelmap|")
     image.SetMetaData("Segmentation_ReferenceImageExtentOffset", "0 0 0")
     for number, segment in enumerate(segmentation.segments):
-        where = np.nonzero(segmentation.layers[segment.layer] == segment.label)
-        extent = [v for axis in where for v in (int(axis.min()), int(axis.max()))] if len(where[0]) else [0, -1] * 3
+        box = segmentation.boxes[number]
+        extent = [v for side in box for v in (side.start, side.stop - 1)]
         values = {
             "ID": f"Segment_{number + 1}",
             "Name": segment.name,

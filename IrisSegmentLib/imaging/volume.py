@@ -24,6 +24,7 @@ def plain(words: str) -> str:
     """Words of a file as they can be shown anywhere: what no person writes into a name becomes a space."""
     return _UNPRINTABLE.sub(" ", words)
 VoxelBox = tuple[slice, slice, slice]  # along I, J, K
+COUNTED = 2**20  # voxels that are counted at once
 
 
 def spacing_of(affine: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -152,11 +153,20 @@ class Segmentation:
     def volumes_ml(self) -> tuple[float, ...]:
         """Volume of each segment in mL."""
         voxel_ml = abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000.0
-        counts = [np.bincount(layer.ravel()) for layer in self.layers]
+        counts = [label_counts(layer) for layer in self.layers]
         return tuple(
             float(counts[s.layer][s.label]) * voxel_ml if s.label < len(counts[s.layer]) else 0.0
             for s in self.segments
         )
+
+
+def label_counts(layer: NDArray) -> NDArray[np.int64]:
+    """Voxels by label, from 0 to the largest of (I, J, K); in parts, for numpy takes eight bytes for each."""
+    voxels = layer.ravel(order="K")  # as they lie in memory: no copy is made
+    counts = np.zeros(int(voxels.max(initial=0)) + 1, np.int64)
+    for start in range(0, len(voxels), COUNTED):
+        counts += np.bincount(voxels[start : start + COUNTED], minlength=len(counts))
+    return counts
 
 
 def box_of(mask: NDArray[np.bool_]) -> VoxelBox:

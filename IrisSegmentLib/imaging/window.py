@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .intensity import Intensity
 from .orientation import Orientation
-from .volume import Segmentation, Volume
+from .volume import Segmentation, Volume, box_of
 
 PREPROCESSING = 1  # raise when anything here changes what the network sees: presets and caches carry it
 MULTIPLE = 16  # the network's deepest stride
@@ -119,10 +119,7 @@ class Window:
     def sample_masks(self, segmentation: Segmentation) -> Tensor:
         """How much of each cell each segment fills, 0 to 1: (K, D, H, W)."""
         layers = [self.orientation.to_canonical(layer) for layer in segmentation.layers]
-        return torch.stack([
-            self._sample(layers[s.layer], lambda slab, label=s.label: (slab == label).astype(np.float32))
-            for s in segmentation.segments
-        ])
+        return torch.stack([self._filled(layers[s.layer], s.label) for s in segmentation.segments])
 
     def paste(self, logits: Tensor) -> NDArray[np.uint8]:
         """Labels (I, J, K) on the scan's own voxels: `paste` of this window alone."""
@@ -156,7 +153,18 @@ class Window:
     def _sample(self, canonical: NDArray, prepare) -> Tensor:  # type: ignore[no-untyped-def]
         """Contract the axes one after the other, first in slabs so that a large scan never is one float array."""
         weights, spans = zip(*(self._weights_from_scan(n) for n in range(3)), strict=True)
-        part = canonical[tuple(spans)]
+        return self._contracted(canonical[tuple(spans)], weights, prepare)
+
+    def _filled(self, canonical: NDArray, label: int) -> Tensor:
+        """How much of each cell a label fills, (D, H, W). Only the box around its voxels is read: a large scan with
+        many classes would take minutes."""
+        weights, spans = zip(*(self._weights_from_scan(n) for n in range(3)), strict=True)
+        mask = canonical[tuple(spans)] == label
+        box = box_of(mask)
+        near = [w[:, side] for w, side in zip(weights, box, strict=True)]
+        return self._contracted(mask[box], near, lambda slab: slab.astype(np.float32))
+
+    def _contracted(self, part: NDArray, weights: Sequence[Tensor], prepare) -> Tensor:  # type: ignore[no-untyped-def]
         rows = max(1, SLAB // max(1, part.shape[1] * part.shape[2]))
         out = torch.zeros(self.shape[0], self.shape[1], self.shape[2])
         for start in range(0, part.shape[0], rows):
@@ -232,19 +240,17 @@ def paste(looks: Sequence[tuple[Window, Tensor]]) -> NDArray[np.uint8]:
 
 def box_of_segments(segmentation: Segmentation, margin: float = 1.3) -> Box | None:
     """Box in mm around all voxels of all segments, ``margin`` times as wide, or None when all are empty."""
-    orientation, _, spacing = _canonical_grid(segmentation)
-    filled = np.zeros(segmentation.shape, dtype=bool)
-    for layer in range(len(segmentation.layers)):
-        labels = [s.label for s in segmentation.segments if s.layer == layer]
-        filled |= np.isin(segmentation.layers[layer], labels)
-    canonical = orientation.to_canonical(filled)
+    orientation, shape, spacing = _canonical_grid(segmentation)
+    boxes = [box for box in segmentation.boxes if box[0].stop]
+    if not boxes:
+        return None
     low, high = [], []
-    for axis in range(3):
-        found = np.flatnonzero(canonical.any(tuple(n for n in range(3) if n != axis)))
-        if len(found) == 0:
-            return None
-        low.append((found[0] - 0.5) * spacing[axis])
-        high.append((found[-1] + 0.5) * spacing[axis])
+    for axis, (stored, flipped) in enumerate(zip(orientation.order, orientation.flipped, strict=True)):
+        first, last = min(b[stored].start for b in boxes), max(b[stored].stop for b in boxes) - 1
+        if flipped:
+            first, last = shape[axis] - 1 - last, shape[axis] - 1 - first
+        low.append((first - 0.5) * spacing[axis])
+        high.append((last + 0.5) * spacing[axis])
     return _widened(low, high, margin)
 
 

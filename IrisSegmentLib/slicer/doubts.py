@@ -50,11 +50,22 @@ def placeOfDoubt(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentID: st
     return (world[0], world[1], world[2])
 
 
+def removeOrphans() -> None:
+    """Remove the maps whose results are no longer in the scene: no list shows them, so no person could."""
+    results = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    known = {node.GetNodeReferenceID(DOUBT_ROLE) for node in results}
+    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        if node.GetAttribute(DOUBT_ROLE) and node.GetID() not in known:
+            for part in (node.GetDisplayNode(), node):
+                slicer.mrmlScene.RemoveNode(part)
+
+
 def _newVolume(segmentationNode: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLScalarVolumeNode:
     node = slicer.vtkMRMLScalarVolumeNode()
     node.SetName(f"{segmentationNode.GetName()} doubt")
     node.SetHideFromEditors(True)  # before it enters the scene, so that no list ever shows it
     node.SetSaveWithScene(False)
+    node.SetAttribute(DOUBT_ROLE, "1")
     slicer.mrmlScene.AddNode(node)
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()

@@ -177,3 +177,38 @@ def test_an_answer_seen_from_another_window_keeps_its_place():
     assert dice((brought > 0).numpy(), (direct > 0).numpy()) > 0.9
     box = box_of_segments(segmentation, 1.0)
     assert box.at_least((5.0, 200.0, 5.0)).extent == pytest.approx((box.extent[0], 200.0, box.extent[2]))
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3)))[::2])
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, -1), (1, -1, -1)])
+def test_masks_read_only_where_they_are_are_those_of_the_whole_scan(order, flips):
+    """A large scan with many classes is read once, not once for each class and look: the cells are the same."""
+    shape, affine = (50, 41, 33), np.eye(4)
+    affine[:3, :3] = np.diag([1.0, 1.5, 2.0])[:, list(order)] * flips
+    layer = np.zeros(shape, np.uint8)
+    layer[0:7, 30:41, 5:20], layer[20:40, 10:18, 12:30], layer[22, 12, 14] = 1, 2, 3
+    segments = tuple(Segment(f"S{n}", (1, 0, 0), "", 0, n) for n in (1, 2, 3, 4))  # the last one is empty
+    segmentation = Segmentation(layer[None], affine, segments)
+    for window in (Window.whole_scan(segmentation), Window.over(segmentation, box_of_segments(segmentation.only([1])))):
+        (to_r, to_a, to_s), spans = zip(*(window._weights_from_scan(n) for n in range(3)), strict=True)
+        for n, found in enumerate(window.sample_masks(segmentation)):
+            whole = torch.from_numpy(window.orientation.to_canonical(layer == n + 1)[spans].astype(np.float64))
+            expected = torch.einsum("ras,dr,ha,ws->dhw", whole, to_r.double(), to_a.double(), to_s.double())
+            assert torch.allclose(found.double(), expected, atol=1e-6)
+            assert bool(found.any()) == bool(expected.any())
+
+
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, -1)])
+def test_the_box_of_segments_is_that_of_their_voxels(flips):
+    affine = np.diag([1.0, 1.5, 2.0, 1.0])
+    affine[:3, :3] = affine[:3, :3][:, [2, 0, 1]] * flips
+    layers = np.zeros((2, 20, 30, 40), np.uint16)
+    layers[0, 3:9, 4:11, 5:12], layers[0, 15, 20, 30], layers[1, 8, 2, 36] = 1, 500, 1
+    segments = (Segment("a", (1, 0, 0)), Segment("b", (1, 0, 0), "", 1, 1), Segment("none", (1, 0, 0), "", 1, 7))
+    segmentation = Segmentation(layers, affine, segments)
+    shown = Window.whole_scan(segmentation).orientation.to_canonical((layers[0] == 1) | (layers[1] == 1))
+    where, spacing = np.nonzero(shown), (1.0, 1.5, 2.0)
+    box = box_of_segments(segmentation, 1.0)
+    assert box.low == pytest.approx([(w.min() - 0.5) * s for w, s in zip(where, spacing, strict=True)])
+    assert box.high == pytest.approx([(w.max() + 0.5) * s for w, s in zip(where, spacing, strict=True)])
+    assert box_of_segments(segmentation.only([2])) is None

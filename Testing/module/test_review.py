@@ -258,3 +258,20 @@ def test_a_table_of_hundreds_takes_up_a_result_without_holding_slicer(panel):
     assert [tuple(row[:2]) for row in cells(table)] == shown and len(shown) == 328
     assert panel.review.current() == chosen
     assert spent < 0.05, f"{1000 * spent:.0f} ms"
+
+
+def test_a_result_that_is_removed_takes_its_hidden_map_of_doubt_with_it(panel):
+    import slicer
+
+    def nodes(kind):
+        return {n.GetName() for n in slicer.util.getNodesByClass(kind)}
+
+    segmented(panel, "035", "038")
+    names = {"Patient 035 Hippocampus doubt", "Patient 038 Hippocampus doubt"}
+    assert names < nodes("vtkMRMLScalarVolumeNode")
+    displays = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeDisplayNode")
+    slicer.mrmlScene.RemoveNode(results()["Patient 035"])
+    SlicerRuntime.processEvents(0.1)
+    left = nodes("vtkMRMLScalarVolumeNode")
+    assert left & names == {"Patient 038 Hippocampus doubt"} and {"Patient 023", "Patient 035", "Patient 038"} < left
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeDisplayNode") == displays - 1

@@ -10,7 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..doubts import doubtVolume
+from ..doubts import doubtVolume, removeOrphans
 from ..editor import openInSegmentEditor
 from ..findings import ACCEPTED, NEW, REJECTED, Finding, Findings, saveCsv, setState, showTable
 from ..sliceviews import showCase, showOverlay
@@ -65,6 +65,7 @@ class ReviewPanel:
 
     def show(self) -> None:
         """Show the scene's results as they are now; the chosen row stays chosen."""
+        removeOrphans()
         found = self._findings.all()
         if self._findings.pending:
             self._soon.start()
