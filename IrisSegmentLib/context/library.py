@@ -118,7 +118,7 @@ class PresetLibrary:
         try:
             path.replace(away / f"{latest:06d} {path.name}")
         except OSError as error:
-            raise IrisError(f"The preset '{path.stem}' could not be deleted ({error.strerror}).") from error
+            raise IrisError(f"'{path.stem}' could not be deleted ({error.strerror}); check its folder.") from error
         for old in _deleted(away)[:-KEPT]:
             old.unlink(missing_ok=True)
 
@@ -134,7 +134,7 @@ class PresetLibrary:
         try:
             deleted[-1].replace(path)
         except OSError as error:
-            raise IrisError(f"The preset '{path.stem}' could not be brought back ({error.strerror}).") from error
+            raise IrisError(f"'{path.stem}' could not be brought back ({error.strerror}); check its folder.") from error
         return path
 
     @property
@@ -168,7 +168,7 @@ class PresetLibrary:
 
     def _check(self, path: Path) -> None:
         if path.parent != self.folder or path.suffix != EXTENSION:
-            raise IrisError(f"'{path.name}' is not a preset of this library.")
+            raise IrisError(f"'{path.name}' is not a preset of this library; choose one of its list.")
 
     def _paths(self, name: str) -> Iterator[Path]:
         """Where a preset of a name may go, in the order to try."""
@@ -184,7 +184,7 @@ class PresetLibrary:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise IrisError(f"The preset folder '{folder}' cannot be made ({error.strerror}).") from error
+            raise IrisError(f"The folder '{folder}' cannot be made ({error.strerror}); check its place.") from error
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class NodeState:
         node = slicer.mrmlScene.GetNodeByID(self.nodeID)
         volumeNode = node.GetDataNodeAtValue(self.index) if node is not None and self.index else node
         if volumeNode is None or volumeNode.GetImageData() is None:
-            raise IrisError("The volume was removed while it was being segmented; its result was dropped.")
+            raise IrisError("The volume was removed while it was being segmented; load it again for a result.")
         if NodeState.of(node, self.index) != self:
             raise IrisError(f"'{node.GetName()}' was changed while it was being segmented; segment it again.")
         return volumeNode
