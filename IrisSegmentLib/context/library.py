@@ -49,7 +49,7 @@ class PresetLibrary:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._read: dict[Path, tuple[tuple[int, int], Preset]] = {}  # with time and size of each file
+        self._read: dict[Path, tuple[tuple[int, ...], Preset]] = {}  # with what each file was known by
 
     def paths(self) -> list[Path]:
         """The preset files, by name."""
@@ -66,7 +66,7 @@ class PresetLibrary:
     def at(self, path: Path) -> Kept:
         """:raises OSError: when the file is not there; IrisError: as `Preset.load`."""
         status = path.stat()
-        stamp = (status.st_mtime_ns, status.st_size)
+        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)  # a clock that was set back repeats times
         if path not in self._read or self._read[path][0] != stamp:
             self._read[path] = (stamp, Preset.load(path))
         return Kept(path, self._read[path][1])
@@ -130,11 +130,13 @@ class PresetLibrary:
         deleted = _deleted(self.folder / DELETED)
         if not deleted:
             raise IrisError("No deleted preset is left to bring back.")
-        path = self._free(deleted[-1].stem.split(" ", 1)[1])
+        name = deleted[-1].stem.split(" ", 1)[1]
         try:
-            deleted[-1].replace(path)
+            data = deleted[-1].read_bytes()
+            path = next(free for free in self._paths(name) if write_whole(free, data, replace=False))
+            deleted[-1].unlink(missing_ok=True)
         except OSError as error:
-            raise IrisError(f"'{path.stem}' could not be brought back ({error.strerror}); check its folder.") from error
+            raise IrisError(f"'{name}' could not be brought back ({error.strerror}); check its folder.") from error
         return path
 
     @property
@@ -156,10 +158,11 @@ class PresetLibrary:
         write_whole(Path(to), self._own(path).to_bytes())
 
     def _rewrite(self, path: Path, preset: Preset) -> Path:
-        new = path if safe_stem(preset.name) == path.stem else self._free(preset.name)
-        preset.save(new)
-        if new != path:
-            path.unlink(missing_ok=True)
+        if safe_stem(preset.name) == path.stem:
+            preset.save(path)
+            return path
+        new = next(free for free in self._paths(preset.name) if preset.save_new(free))
+        path.unlink(missing_ok=True)
         return new
 
     def _own(self, path: Path) -> Preset:
@@ -175,10 +178,6 @@ class PresetLibrary:
         stem = safe_stem(name)
         names = chain([stem], (f"{stem} {number}" for number in count(2)))
         return (self.folder / f"{name}{EXTENSION}" for name in names)
-
-    def _free(self, name: str) -> Path:
-        """A path that no file has."""
-        return next(path for path in self._paths(name) if not path.exists())
 
     def _make(self, folder: Path) -> None:
         try:

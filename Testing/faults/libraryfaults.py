@@ -145,11 +145,11 @@ class LibraryWorld:
                 os.utime(path, (drawn.choice([0, 2**31]),) * 2)
                 if Preset.load(path).notes != library.at(path).preset.notes:
                     outcome.wrong.append("an older state is shown")
-                path = library.annotate(path, f"{drawn.random():.12f}")
+                path = library.annotate(path, _word(drawn))
                 os.utime(path, (0, 0))
                 if Preset.load(path).notes != library.at(path).preset.notes:
                     outcome.wrong.append("an older state is shown")
-                path = library.annotate(path, f"{drawn.random():.12f}")
+                path = library.annotate(path, _word(drawn))
                 os.utime(path, (0, 0))
                 if Preset.load(path).notes != library.at(path).preset.notes:
                     outcome.wrong.append("an older state is shown")
@@ -206,7 +206,7 @@ class LibraryWorld:
 
     def _new(self) -> Preset:
         """One that is no earlier state of another."""
-        return replace(self.preset, created=f"{now()} {time.monotonic_ns()}", notes=f"{time.monotonic_ns()}")
+        return replace(self.preset, created=f"{now()} {time.monotonic_ns()}", notes=_word(random.Random()))
 
 
 def act(preset: Preset, folder: Path, drawn: random.Random, who: str) -> tuple[int, list[str]]:
@@ -235,6 +235,11 @@ def act(preset: Preset, folder: Path, drawn: random.Random, who: str) -> tuple[i
         except IrisError as error:
             said.append(str(error))
     return made, said
+
+
+def _word(drawn: random.Random) -> str:
+    """Always as long, so that no file's size tells one from another."""
+    return "".join(drawn.choices("abcdefghijklmnopqrstuvwxyz", k=12))
 
 
 class _nothing:
