@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +46,13 @@ def run(count: int, seed: int, show: Show, only: str = "") -> int:
             drawn = random.Random(f"{seed} {number}")
             kind = order[number % len(order)]
             started = time.monotonic()
-            outcome: Outcome = kinds[kind](drawn)
+            try:
+                outcome: Outcome = kinds[kind](drawn)
+            except KeyboardInterrupt:
+                show(f"stopped after {number} of {count} faults")
+                break
+            except Exception as error:
+                outcome = Outcome("broken", wrong=[f"{type(error).__name__}: {error}", traceback.format_exc(-3)])
             made[kind] += 1
             ends.setdefault(kind, Counter())[outcome.ended] += 1
             sentences.update(outcome.said)
@@ -84,6 +92,7 @@ def _worlds(folder: Path, show: Show):
 
 def main() -> int:
     go_alone()
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # stopped early, it still reports
     given = [argument for argument in sys.argv[1:] if argument != ALONE]
     count, seed, only = [*given, *("1000", "0", "")[len(given) :]]
     return 1 if run(int(count), int(seed), lambda line: print(line, flush=True), only) else 0

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,13 +90,12 @@ class SmallDisk:
     def fill(self, leave: int = 0) -> None:
         """Until nothing but some bytes fits any more; nothing happens on a disk that is not our own."""
         if self.real:
-            with (self.folder / "ballast").open("wb") as file:
-                try:
-                    while True:
-                        file.write(bytes(4096))
-                        file.flush()
-                except OSError:
-                    file.truncate(max(0, file.tell() - leave))
+            path = self.folder / "ballast"
+            with path.open("wb", buffering=0) as file:
+                with suppress(OSError):
+                    while file.write(bytes(4096)):
+                        pass
+                file.truncate(max(0, path.stat().st_size - leave))
 
     def empty(self) -> None:
         (self.folder / "ballast").unlink(missing_ok=True)
