@@ -11,7 +11,7 @@ STRATEGY ?= one-shot
 PROCESSES ?= 1
 THREADS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) / $(PROCESSES) )))
 
-.PHONY: help install demo screenshots test lint types evaluate reproduce train clean faults fuzz geometry licences audit
+.PHONY: help install demo screenshots test lint types evaluate reproduce train clean faults fuzz geometry large licences audit
 
 help:
 	@echo "make demo      mark one scan, segment others, write a report (about 2 minutes)"
@@ -19,6 +19,7 @@ help:
 	@echo "make test      all checks"
 	@echo "make slow      tests that take minutes"
 	@echo "make faults    N=1000 seeded faults around the worker, by kind"
+	@echo "make large     512x512x600 voxels and 40 classes in 8 GB"
 	@echo "make geometry  500 random grids against SimpleITK"
 	@echo "make licences  the license of every dependency"
 	@echo "make audit     known holes of every dependency (asks the web)"
@@ -56,6 +57,9 @@ slow: install
 
 faults: install
 	PYTHONPATH=.:Testing $(BIN)/python Testing/faults/bench.py $(or $(N),1000) $(SEED)
+
+large: install
+	PYTHONPATH=. $(BIN)/python Testing/large/large.py
 
 geometry: install
 	IRIS_EXAMPLES=500 $(BIN)/python -m pytest Testing/geometry --timeout 7200

@@ -1,6 +1,6 @@
 """Seeded faults around the whole program: each must end in one sentence, harm nothing, and the next click must work.
 
-    python Testing/faults/bench.py 1000 [SEED] [KIND]      (make faults N=1000)
+    python Testing/faults/bench.py 1000 [SEED] [WORLD:KIND]      (make faults N=1000)
 
 Three worlds take turns: the worker process, the files that a person keeps, and the scene with the real panel. Prints,
 by kind, how many faults were made, how the work that they hit ended, and what was found wrong; ends with 1 when
@@ -31,7 +31,7 @@ Show = Callable[[str], None]
 def run(count: int, seed: int, show: Show, only: str = "") -> int:
     """Make so many faults; returns how many found something wrong.
 
-    :param only: kinds whose names contain this.
+    :param only: a world (library, worker, scene), a colon, and what the names of its kinds contain.
     """
     made: Counter[str] = Counter()
     bad: Counter[str] = Counter()
@@ -39,8 +39,9 @@ def run(count: int, seed: int, show: Show, only: str = "") -> int:
     sentences: Counter[str] = Counter()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="iris-faults-", ignore_cleanup_errors=True) as folder:
-        worlds = list(_worlds(Path(folder), show))
-        kinds = {name: kind for world in worlds for name, kind in world.kinds.items() if only in name}
+        world_wanted, _, kind_wanted = only.partition(":")
+        worlds = list(_worlds(Path(folder), show, world_wanted))
+        kinds = {name: kind for world in worlds for name, kind in world.kinds.items() if kind_wanted in name}
         order = list(kinds)
         for number in range(count):
             drawn = random.Random(f"{seed} {number}")
@@ -74,14 +75,18 @@ def run(count: int, seed: int, show: Show, only: str = "") -> int:
     return sum(bad.values())
 
 
-def _worlds(folder: Path, show: Show):
+def _worlds(folder: Path, show: Show, wanted: str):
     from faults.libraryfaults import LibraryWorld
     from faults.workerfaults import WorkerWorld
 
     for name in ("library", "worker", "scene"):
         (folder / name).mkdir()
-    yield LibraryWorld(folder / "library")
-    yield WorkerWorld(folder / "worker")
+    if wanted in ("", "library"):
+        yield LibraryWorld(folder / "library")
+    if wanted in ("", "worker"):
+        yield WorkerWorld(folder / "worker")
+    if wanted not in ("", "scene"):
+        return
     try:
         from faults.scenefaults import SceneWorld
     except ImportError as error:

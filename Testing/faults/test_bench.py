@@ -11,7 +11,7 @@ pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="the ben
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("kinds, count", [("messages", 4), ("target", 5), ("librar", 10)])
+@pytest.mark.parametrize("kinds, count", [("worker:messages", 4), ("scene:target", 5), ("library:librar", 10)])
 def test_faults_harm_nothing(kinds, count):
     """In a process of its own, which makes small disks where it may, and changes the clock and Qt's error handling."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "Testing")])}
