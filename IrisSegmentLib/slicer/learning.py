@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import slicer
 
-from .nodes import segmentationFromNode, volumeFromNode
+from .nodes import segmentationFromNode, unlessWritten, volumeFromNode
 
 if TYPE_CHECKING:
     from ..context.preset import Preset
@@ -72,8 +72,9 @@ class Learning:
         onNote: Callable[[str], None],
     ) -> None:
         self._client, self._preset = client, preset
-        self._onProgress, self._onDone, self._onError, self._onNote = onProgress, onDone, onError, onNote
+        self._onProgress, self._onError, self._onNote = onProgress, onError, onNote
         self._image, self._truth = case.values()
+        self._onDone = unlessWritten(case.volumeNode, onDone, onError)
 
     def addReference(self) -> None:
         """Learn the case as one more reference."""

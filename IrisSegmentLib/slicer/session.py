@@ -16,7 +16,7 @@ from ..engine.client import EngineClient, Job, Look
 from ..errors import IrisError
 from ..imaging.volume import Volume
 from .learning import Case, Learned, Learning
-from .nodes import affineOfNode, segmentationFromNode, volumeFromNode
+from .nodes import affineOfNode, segmentationFromNode, unlessWritten, volumeFromNode
 from .process import QtTransport
 from .region import Region
 from .results import showResult
@@ -110,8 +110,9 @@ class Session:
             raise IrisError("No segment is ticked; tick at least one segment to learn.")
         image = volumeFromNode(volumeNode)
         segmentation = segmentationFromNode(segmentationNode, volumeNode, segmentIDs)
+        done = unlessWritten(volumeNode, onDone, onError)
         return self._client.encode(
-            image, segmentation, name=name, on_progress=onProgress, on_done=onDone, on_error=onError,
+            image, segmentation, name=name, on_progress=onProgress, on_done=done, on_error=onError,
             on_cancelled=lambda: onError(""), on_note=self._onNote,
         )  # fmt: skip
 

@@ -16,7 +16,7 @@ HANG = 10.0  # seconds after a fault in which its job must end, on a machine tha
 START = 60.0  # seconds that a worker may take to start, and to answer the next click
 # A sentence that says what to do has one of these.
 WAY_OUT = re.compile(
-    r"\b(try|choose|make|close|check|encode|load|correct|draw|tick|untick|type|free|segment|restart|put|add|resample|save|get|give|update|rename|switch|crop|use|name|install|agree|ask|tune|"
+    r"\b(try|choose|make|close|check|encode|load|correct|draw|tick|untick|type|free|segment|start|restart|put|add|resample|save|get|give|update|rename|switch|crop|use|name|install|agree|ask|tune|"
     r"the log has the details|computes from now on)\b",
     re.IGNORECASE,
 )
