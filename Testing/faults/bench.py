@@ -97,7 +97,7 @@ def _worlds(folder: Path, show: Show, wanted: str):
 
 def main() -> int:
     go_alone()
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # stopped early, it still reports
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped early, it still reports
     given = [argument for argument in sys.argv[1:] if argument != ALONE]
     count, seed, only = [*given, *("1000", "0", "")[len(given) :]]
     return 1 if run(int(count), int(seed), lambda line: print(line, flush=True), only) else 0
