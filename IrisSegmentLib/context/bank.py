@@ -149,7 +149,7 @@ class MemoryBank:
             check_alike([reference for preset in presets.values() for reference in preset.references])
             return cls(*made, presets)
         except DAMAGED as error:
-            raise IrisError(f"'{path.name}' is not a memory bank, or the file is damaged.") from error
+            raise IrisError(f"'{path.name}' is not a memory bank, or it is damaged; choose another.") from error
 
 
 @dataclass

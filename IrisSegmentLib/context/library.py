@@ -50,7 +50,7 @@ class PresetLibrary:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._read: dict[Path, tuple[tuple[int, int], Preset]] = {}  # with time and size of each file
+        self._read: dict[Path, tuple[tuple[int, ...], Preset]] = {}  # with what each file was known by
 
     def paths(self) -> list[Path]:
         """The preset files, by name."""
@@ -67,7 +67,7 @@ class PresetLibrary:
     def at(self, path: Path) -> Kept:
         """:raises OSError: when the file is not there; IrisError: as `Preset.load`."""
         status = path.stat()
-        stamp = (status.st_mtime_ns, status.st_size)
+        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)  # a clock that was set back repeats times
         if path not in self._read or self._read[path][0] != stamp:
             self._read[path] = (stamp, Preset.load(path))
         return Kept(path, self._read[path][1])
@@ -119,7 +119,7 @@ class PresetLibrary:
         try:
             path.replace(away / f"{latest:06d} {path.name}")
         except OSError as error:
-            raise IrisError(f"The preset '{path.stem}' could not be deleted ({error.strerror}).") from error
+            raise IrisError(f"'{path.stem}' could not be deleted ({error.strerror}); check its folder.") from error
         for old in _deleted(away)[:-KEPT]:
             old.unlink(missing_ok=True)
 
@@ -131,11 +131,13 @@ class PresetLibrary:
         deleted = _deleted(self.folder / DELETED)
         if not deleted:
             raise IrisError("No deleted preset is left to bring back.")
-        path = self._free(deleted[-1].stem.split(" ", 1)[1])
+        name = deleted[-1].stem.split(" ", 1)[1]
         try:
-            deleted[-1].replace(path)
+            data = deleted[-1].read_bytes()
+            path = next(free for free in self._paths(name) if write_whole(free, data, replace=False))
+            deleted[-1].unlink(missing_ok=True)
         except OSError as error:
-            raise IrisError(f"The preset '{path.stem}' could not be brought back ({error.strerror}).") from error
+            raise IrisError(f"'{name}' could not be brought back ({error.strerror}); check its folder.") from error
         return path
 
     @property
@@ -157,10 +159,11 @@ class PresetLibrary:
         write_whole(Path(to), self._own(path).to_bytes())
 
     def _rewrite(self, path: Path, preset: Preset) -> Path:
-        new = path if safe_stem(preset.name) == path.stem else self._free(preset.name)
-        preset.save(new)
-        if new != path:
-            path.unlink(missing_ok=True)
+        if safe_stem(preset.name) == path.stem:
+            preset.save(path)
+            return path
+        new = next(free for free in self._paths(preset.name) if preset.save_new(free))
+        path.unlink(missing_ok=True)
         return new
 
     def _own(self, path: Path) -> Preset:
@@ -169,7 +172,7 @@ class PresetLibrary:
 
     def _check(self, path: Path) -> None:
         if path.parent != self.folder or path.suffix != EXTENSION:
-            raise IrisError(f"'{path.name}' is not a preset of this library.")
+            raise IrisError(f"'{path.name}' is not a preset of this library; choose one of its list.")
 
     def _paths(self, name: str) -> Iterator[Path]:
         """Where a preset of a name may go, in the order to try."""
@@ -177,15 +180,11 @@ class PresetLibrary:
         names = chain([stem], (f"{stem} {number}" for number in count(2)))
         return (self.folder / f"{name}{EXTENSION}" for name in names)
 
-    def _free(self, name: str) -> Path:
-        """A path that no file has."""
-        return next(path for path in self._paths(name) if not path.exists())
-
     def _make(self, folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise IrisError(f"The preset folder '{folder}' cannot be made ({error.strerror}).") from error
+            raise IrisError(f"The folder '{folder}' cannot be made ({error.strerror}); check its place.") from error
 
 
 @dataclass(frozen=True)

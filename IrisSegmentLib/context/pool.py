@@ -253,7 +253,7 @@ class Pool:
                 if words["entries"]:
                     classes, scans = (_vectors(file, name) for name in ("classes", "scans"))
         except DAMAGED as error:
-            raise IrisError(f"'{path.name}' is not a pool, or the file is damaged.") from error
+            raise IrisError(f"'{path.name}' is not a pool, or the file is damaged; choose another file.") from error
         try:
             if len(scans) != len(words["entries"]) or len(pool.segments) < len(segments):
                 raise ValueError("vectors do not fit the entries")
@@ -269,7 +269,9 @@ class Pool:
                 pool._append(found, classes[start:stop], scans[n])
                 start = stop
         except DAMAGED as error:
-            raise IrisError(f"'{path.name}' is damaged: its words and numbers do not fit together.") from error
+            raise IrisError(
+                f"'{path.name}' is damaged: its words and numbers do not fit together; choose another."
+            ) from error
         return pool
 
     def _words(self) -> dict[str, Any]:

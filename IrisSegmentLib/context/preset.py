@@ -230,7 +230,9 @@ class Preset:
             raise IrisError(f"There is no preset file '{path}'; check its name and folder.")
         try:
             if path.stat().st_size > LARGEST_FILE:
-                raise IrisError(f"'{path.name}' is too large for a preset; it is something else or was tampered with.")
+                raise IrisError(
+                    f"'{path.name}' is too large for a preset; it was tampered with or is none, so choose another."
+                )
             data = path.read_bytes()
         except OSError as error:
             raise IrisError(f"'{path}' could not be read ({error.strerror}); check its permissions.") from error
@@ -256,7 +258,7 @@ class Preset:
             words = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["iris-preset"])
             schema = whole(words["schema"])
         except DAMAGED as error:
-            raise IrisError(f"'{name}' is not a preset, or the file is damaged.") from error
+            raise IrisError(f"'{name}' is not a preset, or the file is damaged; choose another file.") from error
         if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
             raise IrisError(f"'{name}' was saved by another version of IrisSegment (format {schema}); update this one.")
         try:
@@ -264,7 +266,9 @@ class Preset:
             tensors |= {text(copy): tensors[original] for copy, original in words.get("same", {}).items()}
             return cls.from_words(words, tensors)
         except DAMAGED as error:
-            raise IrisError(f"'{name}' is damaged: its words and numbers do not fit together.") from error
+            raise IrisError(
+                f"'{name}' is damaged: its words and numbers do not fit together; choose another."
+            ) from error
 
     def words(self) -> dict[str, Any]:
         """Everything but the numbers of the network, for JSON."""

@@ -336,7 +336,7 @@ class EngineClient:
             if not self._idle:
                 self._start()
         except OSError as error:
-            self._end(job, "failed", f"The background process could not be started ({error.strerror or error}).")
+            self._end(job, "failed", _not_started(error))
             return
         self._move(lambda: job.stage(job.number, folder), job, self._send)
 
@@ -373,7 +373,7 @@ class EngineClient:
                 sentence = str(error)
                 self._transport.post(lambda: self._end(job, "failed", sentence))
             except OSError as error:
-                sentence = f"There was no room for the scan in the temporary folder ({error.strerror or error})."
+                sentence = f"The temporary folder has no room for the scan ({error.strerror or error}); make some."
                 self._transport.post(lambda: self._end(job, "failed", sentence))
             except Exception as error:  # no job may wait for ever, whatever went wrong; the log has the whole story
                 traceback.print_exc()
@@ -430,7 +430,7 @@ class EngineClient:
             if self._sent:
                 self._transport.write(self._sent)
         except OSError as error:
-            self._end(job, "failed", f"The background process could not be started ({error.strerror or error}).")
+            self._end(job, "failed", _not_started(error))
 
     def _cancel(self, job: Job) -> None:
         if job in self._waiting:
@@ -462,3 +462,7 @@ class EngineClient:
             job.on_error(error)
         else:
             job.on_cancelled()
+
+
+def _not_started(error: OSError) -> str:
+    return f"The background process could not be started ({error.strerror or error}); try again."

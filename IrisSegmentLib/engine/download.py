@@ -55,7 +55,9 @@ def download(address: str, folder: Path, *, sha256: str = "", progress: Progress
             )
         return part.finish(folder / name)
     except OSError as error:
-        raise IrisError(f"'{name}' could not be written to '{folder}' ({error.strerror or error}).") from error
+        raise IrisError(
+            f"'{name}' could not be written to '{folder}' ({error.strerror or error}); make room."
+        ) from error
 
 
 def is_address(text: str) -> bool:

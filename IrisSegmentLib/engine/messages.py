@@ -8,6 +8,7 @@ From it: ``{"job": n, "progress": 0..1, "text": words}``, at times ``{"job": n, 
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -79,7 +80,11 @@ def get_array(folder: Path, name: str) -> NDArray:
     path = path_in(folder, name)
     try:
         mapped: NDArray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged header fails in any way it likes, and each means the same
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            raise MemoryError from error
         raise IrisError("A scan was damaged on its way to or from the background process; try again.") from error
     return mapped
 

@@ -30,7 +30,7 @@ class LabelledSet:
         folder = Path(folder)
         path = folder / "dataset.json"
         if not path.is_file():
-            raise IrisError(f"'{folder}' is not a labelled set: it has no dataset.json.")
+            raise IrisError(f"'{folder}' is not a labelled set: it has no dataset.json; choose another.")
         try:
             words = json.loads(path.read_text())
             classes = {int(k): str(v) for k, v in words["classes"].items()}
@@ -39,7 +39,7 @@ class LabelledSet:
                 raise ValueError("a case outside the folder")
             return cls(folder, str(words["name"]), str(words.get("modality", "")), classes, cases)
         except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-            raise IrisError(f"'{path}' does not name classes and cases as a labelled set must.") from error
+            raise IrisError(f"'{path}' does not name classes and cases as a labelled set must; correct it.") from error
 
     def split(self, name: str) -> list[str]:
         """:raises IrisError: for a split that the set does not have."""

@@ -102,10 +102,12 @@ def read_segmentation(
     layers = np.ascontiguousarray(layers.transpose(3, 2, 1, 0))
     if not np.issubdtype(layers.dtype, np.integer):
         if not np.array_equal(layers, np.rint(layers)):
-            raise IrisError(f"'{path.name}' is not a segmentation: it holds values that are not whole numbers.")
+            raise IrisError(
+                f"'{path.name}' is not a segmentation: it holds values that are not whole numbers; choose another."
+            )
         layers = np.rint(layers)
     if layers.min() < 0 or layers.max() > 65535:
-        raise IrisError(f"'{path.name}' is not a segmentation: its values are outside 0 to 65535.")
+        raise IrisError(f"'{path.name}' is not a segmentation: its values are outside 0 to 65535; choose another.")
     layers = layers.astype(np.uint8 if layers.max() < 256 else np.uint16)
     segments = _segments_of_header(stored) or _segments_of_labels(layers, labels)
     return _checked(Segmentation(layers, _affine(stored), segments, stem_of(path)), labels, path)
@@ -168,7 +170,9 @@ def _read(path: Path) -> sitk.Image:
         _check_claim(reader, stored, path)
         image = reader.Execute()
     except (RuntimeError, OSError, MemoryError) as error:
-        raise IrisError(f"'{path}' could not be read as an image; it may be damaged or of another kind.") from error
+        raise IrisError(
+            f"'{path}' could not be read as an image; it is damaged or of another kind; choose another."
+        ) from error
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
     if image.GetDimension() != 3:
@@ -234,7 +238,7 @@ def _appear(path: Path, extension: str, write: Callable[[str], None]) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".iris-", suffix=extension)
         os.close(handle)
     except OSError as error:
-        raise IrisError(f"The folder '{path.parent}' cannot be written to ({error.strerror}).") from error
+        raise IrisError(f"The folder '{path.parent}' cannot be written to ({error.strerror}); try another.") from error
     try:
         write(temporary)
         os.chmod(temporary, 0o666 & ~_umask())

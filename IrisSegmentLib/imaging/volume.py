@@ -40,7 +40,7 @@ def checked_affine(affine: NDArray[np.float64], name: str) -> NDArray[np.float64
     """
     affine = np.array(affine, dtype=np.float64)
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
-        raise IrisError(f"'{name}' has no usable position in space: its header holds values that are not numbers.")
+        raise IrisError(f"'{name}' has no usable position in space: its header holds no numbers; get it again.")
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if (lengths < 1e-6).any():
         raise IrisError(f"'{name}' has a voxel size of zero; correct its spacing and try again.")
@@ -122,7 +122,7 @@ class Segmentation:
 
     def __post_init__(self) -> None:
         if self.layers.ndim != 4:
-            raise IrisError(f"The segmentation '{self.name}' is not a 3D segmentation.")
+            raise IrisError(f"The segmentation '{self.name}' is not a 3D segmentation; choose another.")
         object.__setattr__(self, "affine", checked_affine(self.affine, self.name))
         object.__setattr__(self, "segments", tuple(self.segments))
 

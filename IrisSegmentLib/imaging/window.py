@@ -223,17 +223,23 @@ def paste(looks: Sequence[tuple[Window, Tensor]]) -> NDArray[np.uint8]:
         inside = [r.stop - r.start for r in reach]
         if min(inside) > 0:
             to_scan = [window._weights_to_scan(n, reach[n]) for n in range(3)]
-            plane = torch.einsum("kdhw,bh,cw->kdbc", logits.float(), to_scan[1], to_scan[2])
-            rows = max(1, SLAB // max(1, len(logits) * inside[1] * inside[2]))
-            for start in range(0, inside[0], rows):
-                stop = min(start + rows, inside[0])
-                slab, index = torch.einsum("ad,kdbc->kabc", to_scan[0][start:stop], plane).max(0)
-                part = (slice(reach[0].start + start, reach[0].start + stop), reach[1], reach[2])
-                before = best[tuple(slice(p.start - n, p.stop - n) for p, n in zip(part, low, strict=True))]
-                value = slab.numpy().astype(np.float16)
-                more = value > before
-                labels[part][more] = (index.numpy() + known + 1)[more]
-                before[more] = value[more]
+            # Neither what is between the axes nor what is on the voxels may be large, however many classes there are.
+            columns = max(1, SLAB // max(1, len(logits) * window.shape[0] * inside[2]))
+            for left in range(0, inside[1], columns):
+                right = min(left + columns, inside[1])
+                plane = torch.einsum("kdhw,bh->kdbw", logits.float(), to_scan[1][left:right])
+                plane = torch.einsum("kdbw,cw->kdbc", plane, to_scan[2])
+                rows = max(1, SLAB // max(1, len(logits) * (right - left) * inside[2]))
+                across = slice(reach[1].start + left, reach[1].start + right)
+                for start in range(0, inside[0], rows):
+                    stop = min(start + rows, inside[0])
+                    slab, index = torch.einsum("ad,kdbc->kabc", to_scan[0][start:stop], plane).max(0)
+                    part = (slice(reach[0].start + start, reach[0].start + stop), across, reach[2])
+                    before = best[tuple(slice(p.start - n, p.stop - n) for p, n in zip(part, low, strict=True))]
+                    value = slab.numpy().astype(np.float16)
+                    more = value > before
+                    labels[part][more] = (index.numpy() + known + 1)[more]
+                    before[more] = value[more]
         known += len(logits)
     return np.ascontiguousarray(first.orientation.from_canonical(labels))
 

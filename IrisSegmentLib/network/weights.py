@@ -100,6 +100,6 @@ def load_network(path: str | Path | None = None, device: str | torch.device = "c
         SafetensorError, struct.error, RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError,
         ArithmeticError, RecursionError, MemoryError,
     ) as error:  # fmt: skip
-        raise IrisError(f"'{path.name}' is not a network of this program, or the file is damaged.") from error
+        raise IrisError(f"'{path.name}' is not a network of this program, or is damaged; choose another.") from error
     network.hash = hashlib.sha256(data).hexdigest()
     return network.eval().to(device)

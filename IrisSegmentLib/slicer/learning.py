@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import slicer
 
-from .nodes import segmentationFromNode, volumeFromNode
+from .nodes import segmentationFromNode, unlessWritten, volumeFromNode
 
 if TYPE_CHECKING:
     from ..context.preset import Preset
@@ -72,11 +72,13 @@ class Learning:
         onNote: Callable[[str], None],
     ) -> None:
         self._client, self._preset = client, preset
-        self._onProgress, self._onDone, self._onError, self._onNote = onProgress, onDone, onError, onNote
+        self._onProgress, self._onError, self._onNote = onProgress, onError, onNote
         self._image, self._truth = case.values()
+        self._onDone = unlessWritten(case.volumeNode, onDone, onError)
 
     def addReference(self) -> None:
         """Learn the case as one more reference."""
+        before: tuple[float, ...] = ()
 
         def learned(added: Preset) -> None:
             grown = self._preset.after(self._preset.with_reference(added), "Reference added")
@@ -88,7 +90,6 @@ class Learning:
             name, news = self._preset.name, self._news(0.4, 0.6)
             self._client.encode(self._image, self._truth, name=name, on_done=learned, **news)
 
-        before: tuple[float, ...] = ()
         self._measure(self._preset, 0.0, 0.4, measured)
 
     def tune(self, cases: Sequence[Case], onCurve: Callable[[Sequence[float]], None]) -> None:
@@ -99,6 +100,7 @@ class Learning:
         :raises IrisError: at once, for a case that cannot be learned from.
         """
         scans = [case.values() for case in cases]
+        before: tuple[float, ...] = ()
 
         def tuned(outcome: Tuned) -> None:
             better = self._preset.after(outcome.preset, f"Tuned on {len(scans)} scans")
@@ -114,7 +116,6 @@ class Learning:
             before = dice
             self._client.tune(self._preset, scans, on_done=tuned, on_curve=onCurve, **self._news(0.1, 0.9))
 
-        before: tuple[float, ...] = ()
         self._measure(self._preset, 0.0, 0.1, measured)
 
     def _measure(
@@ -122,7 +123,7 @@ class Learning:
     ) -> None:
         self._client.measure(self._image, self._truth, preset, on_done=then, **self._news(low, high))
 
-    def _news(self, low: float, high: float) -> dict[str, Callable]:
+    def _news(self, low: float, high: float) -> dict[str, Any]:
         return {
             "on_progress": lambda fraction, words: self._onProgress(low + (high - low) * fraction, words),
             "on_error": self._onError,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import slicer
@@ -32,6 +33,23 @@ def volumeFromNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Volume:
     if image.GetNumberOfScalarComponents() != 1:
         raise IrisError(f"The volume '{name}' has several values per voxel (color or vectors); choose another.")
     return Volume(slicer.util.arrayFromVolume(volumeNode).transpose(2, 1, 0), affineOfNode(volumeNode), name)
+
+
+def unlessWritten(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode, then: Callable[[Any], None], otherwise: Callable[[str], None]
+) -> Callable[[Any], None]:
+    """``then``, or ``otherwise`` with a sentence when the volume's voxels were written to between now and then: they
+    are handed over while a person may go on, so that some would be old and some new."""
+    name, written = volumeNode.GetName(), volumeNode.GetImageData().GetMTime()
+
+    def either(answer: Any) -> None:
+        image = volumeNode.GetImageData()
+        if image is not None and image.GetMTime() != written:
+            otherwise(f"'{name}' was changed while it was being learned from; start again.")
+        else:
+            then(answer)
+
+    return either
 
 
 def segmentationFromNode(

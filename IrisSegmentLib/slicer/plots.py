@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import slicer
 import vtk
@@ -59,7 +60,7 @@ def onPointClicked(slot: Callable[[str, int], None]) -> list[Callable[[], None]]
 
     for view in views:
         view.connect(SIGNAL, clicked)
-    return [lambda view=view: view.disconnect(SIGNAL, clicked) for view in views]
+    return [partial(view.disconnect, SIGNAL, clicked) for view in views]
 
 
 def selected(series: vtk.vtkStringArray, points: vtk.vtkCollection, slot: Callable[[str, int], None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import qt
 
@@ -23,7 +24,7 @@ class QtTransport:
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self._runPosted)
         self._timer.start()
-        self._process = None
+        self._process: Any = None  # a QProcess
         self._signals = {
             "readyReadStandardOutput()": self._read,
             "finished(int,QProcess::ExitStatus)": self._finished,

@@ -40,7 +40,7 @@ class Region:
         shape = volumeNode.GetImageData().GetDimensions()
         matrix, size = _voxelsToRegion(roiNode, volumeNode), roiNode.GetSize()
         if roiNode.GetInsideOut():
-            low = (0, 0, 0)
+            low: tuple[int, ...] = (0, 0, 0)
             inside = ~_inside(matrix, low, shape, size)
         else:
             low, high = _box(matrix, shape, size)

@@ -76,7 +76,7 @@ class Voxels:
             _signature(_extent(box), layer[box].transpose(2, 1, 0) == words.label)
             for box, words in zip(segmentation.boxes, segmentation.segments, strict=True)
         )
-        return cls(labels, _extent(union), signatures)
+        return cls(labels, _extent(union), signatures)  # type: ignore[arg-type]
 
 
 def addSegments(node: slicer.vtkMRMLSegmentationNode, segmentation: Segmentation, voxels: Voxels) -> list[str]:
@@ -185,7 +185,7 @@ def _signatureOf(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> str:
 def _signature(extent: Sequence[int], mask: np.ndarray) -> str:
     """Of the voxels (K, J, I) in the smallest box that holds a segment."""
     value = zlib.crc32(str(tuple(extent)).encode() if mask.size else b"")
-    return f"{zlib.crc32(memoryview(np.ascontiguousarray(mask).ravel()), value):08x}"
+    return f"{zlib.crc32(np.ascontiguousarray(mask).ravel().data, value):08x}"
 
 
 def _voxels(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> slicer.vtkOrientedImageData | None:

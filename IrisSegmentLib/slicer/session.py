@@ -17,7 +17,7 @@ from ..engine.elsewhere import Server
 from ..errors import IrisError
 from ..imaging.volume import Volume
 from .learning import Case, Learned, Learning
-from .nodes import affineOfNode, segmentationFromNode, volumeFromNode
+from .nodes import affineOfNode, segmentationFromNode, unlessWritten, volumeFromNode
 from .process import QtTransport
 from .region import Region
 from .results import showResult
@@ -63,7 +63,7 @@ class NodeState:
         node = slicer.mrmlScene.GetNodeByID(self.nodeID)
         volumeNode = node.GetDataNodeAtValue(self.index) if node is not None and self.index else node
         if volumeNode is None or volumeNode.GetImageData() is None:
-            raise IrisError("The volume was removed while it was being segmented; its result was dropped.")
+            raise IrisError("The volume was removed while it was being segmented; load it again for a result.")
         if NodeState.of(node, self.index) != self:
             raise IrisError(f"'{node.GetName()}' was changed while it was being segmented; segment it again.")
         return volumeNode
@@ -124,8 +124,9 @@ class Session:
             raise IrisError("No segment is ticked; tick at least one segment to learn.")
         image = volumeFromNode(volumeNode)
         segmentation = segmentationFromNode(segmentationNode, volumeNode, segmentIDs)
+        done = unlessWritten(volumeNode, onDone, onError)
         return self._client.encode(
-            image, segmentation, name=name, on_progress=onProgress, on_done=onDone, on_error=onError,
+            image, segmentation, name=name, on_progress=onProgress, on_done=done, on_error=onError,
             on_cancelled=lambda: onError(""), on_note=self._onNote,
         )  # fmt: skip
 

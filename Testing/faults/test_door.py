@@ -17,6 +17,7 @@ from IrisSegmentLib.engine import Engine, exchange
 from IrisSegmentLib.engine.exchange import ExchangeFolder
 from IrisSegmentLib.engine.worker import _in_words, _lost_device
 
+ROOT = Path(__file__).resolve().parents[2]
 linux = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc")
 
 
@@ -129,3 +130,25 @@ def test_lack_of_memory_and_lost_devices_are_known_by_their_words():
         assert "not enough memory" in _in_words(RuntimeError(words)) and not _lost_device(RuntimeError(words))
     assert "not enough memory" in _in_words(MemoryError())
     assert _lost_device(RuntimeError("CUDA error: an illegal memory access was encountered"))
+
+
+NO_ROOM = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from IrisSegmentLib.engine.messages import get_array
+
+np.save(Path(sys.argv[1]) / "a.npy", np.zeros(2**26, np.uint8))
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 2**22, resource.getrlimit(resource.RLIMIT_AS)[1]))
+try:
+    get_array(Path(sys.argv[1]), "a.npy")
+except Exception as error:
+    print(type(error).__name__)
+"""
+
+
+@linux
+def test_a_scan_that_memory_has_no_room_for_is_not_called_damaged(tmp_path):
+    told = subprocess.run([sys.executable, "-c", NO_ROOM, tmp_path], cwd=ROOT, capture_output=True, text=True)
+    assert told.stdout == "MemoryError\n", told.stderr

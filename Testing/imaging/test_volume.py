@@ -34,7 +34,7 @@ def test_overlapping_segments_keep_their_voxels():
         (np.zeros((2, 3, 4, 5)), np.eye(4), "not a single 3D scan"),
         (np.zeros((2, 3, 0)), np.eye(4), "not a single 3D scan"),
         (np.zeros((2, 3, 4)), np.diag([1, 1, 0, 1.0]), "voxel size of zero"),
-        (np.zeros((2, 3, 4)), np.diag([1, np.nan, 1, 1]), "not numbers"),
+        (np.zeros((2, 3, 4)), np.diag([1, np.nan, 1, 1]), "no numbers"),
         (np.zeros((2, 3, 4)), np.array([[1, 0.3, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]), "right angles"),
     ],
 )

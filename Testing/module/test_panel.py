@@ -218,6 +218,22 @@ def test_a_target_removed_or_changed_in_mid_run_is_reported_not_overwritten(pane
     assert "was changed while" in panel.ui.targetsTable.item(1, panel.targets.RESULT).text()
 
 
+def test_a_reference_changed_while_it_is_learned_from_is_no_preset(panel):
+    """Its voxels are handed over while the person goes on: it was learned half old, half new, without a word."""
+    import slicer
+
+    a = load("023", "A")
+    choose(panel, a, mark("023"))
+    panel.ui.encodeButton.click()
+    slicer.util.arrayFromVolume(a)[:, :, :20] = 0
+    slicer.util.arrayFromVolumeModified(a)
+    SlicerRuntime.waitFor(lambda: not panel.logic.busy, 60)
+    SlicerRuntime.processEvents(0.1)
+    assert "'A' was changed while it was being learned from" in panel.ui.statusLabel.text and not panel.logic.presets
+    encode(panel)
+    assert len(panel.logic.presets) == 1
+
+
 def test_closing_the_scene_in_mid_run_ends_the_work(panel):
     import slicer
 
