@@ -155,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--strategy", default="one-shot", help=f"{STRATEGIES} (default: one-shot)")
     evaluate.add_argument("--seed", type=int, default=0, help="draws the references (default: 0)")
     evaluate.add_argument("--limit", type=int, help="only the first cases of the split")
+    evaluate.add_argument("--references", type=int, metavar="N", help="a target (default: as the strategy is for)")
     evaluate.add_argument("--tolerance", type=float, default=2.0, metavar="MM", help="of the surface Dice (default: 2)")
     evaluate.add_argument("--json", type=Path, help="write every number here; an interrupted run goes on")
     evaluate.set_defaults(run=_evaluate)
@@ -165,6 +166,19 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--limit", type=int, help="only the first cases of the split")
     probe.add_argument("--json", type=Path, help="write every number here")
     probe.set_defaults(run=_probe)
+
+    rival = verbs.add_parser("rival", help="measure registration of the reference on what `evaluate` measures")
+    rival.add_argument("--data", type=Path, required=True, help="a folder with a dataset.json, or a folder of such")
+    rival.add_argument("--split", default="test", help="which cases are targets (default: test)")
+    rival.add_argument("--seed", type=int, default=0, help="draws the references, as in `evaluate` (default: 0)")
+    rival.add_argument("--limit", type=int, help="only the first cases of the split")
+    rival.add_argument("--json", type=Path, help="write every number here")
+    rival.set_defaults(run=_rival)
+
+    curve = verbs.add_parser("calibration", help="draw expected against true Dice from a report of `evaluate`")
+    curve.add_argument("report", type=Path, help="what `evaluate --json` wrote")
+    curve.add_argument("--output", type=Path, required=True, metavar="PICTURE", help="a PNG file")
+    curve.set_defaults(run=_calibration)
 
     benchmark = verbs.add_parser("benchmark", help="measure time, memory and what the hardware could do")
     benchmark.add_argument("--config", metavar="NAME", help="a configuration with random weights, not a network file")
@@ -191,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
 
     for verb in (encode, segment):
         add_server_arguments(verb)
-    for verb in (encode, segment, pool, batch, watch, bank, tune, evaluate, probe, reproduce, benchmark, serve):
+    for verb in (encode, segment, pool, batch, watch, bank, tune, evaluate, probe, rival, reproduce, benchmark, serve):
         verb.add_argument("--network", type=Path, metavar="FILE", help="a network file (default: the bundled one)")
         verb.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="(default: auto)")
     return parser
@@ -349,6 +363,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .evaluation.report import LEGEND, overall, table, trust
 
     check_strategy(options.strategy)
+    if options.references is not None and options.references < 1:
+        raise IrisError("A strategy needs a reference; give --references 1 or more.")
     if options.tolerance < 0:
         raise IrisError("The tolerance of the surface Dice is a distance in mm; give 0 or more.")
     if options.json is not None:
@@ -356,14 +372,15 @@ def _evaluate(options: argparse.Namespace) -> None:
     sets = find_sets(options.data)
     engine = Engine(options.network, options.device)
     beside = None if options.json is None else options.json.with_name(f"{options.json.name}.partial")
-    finished = Finished(beside, run_of(engine, options.split, options.strategy, options.seed, None, options.tolerance))
+    run = run_of(engine, options.split, options.strategy, options.seed, options.references, options.tolerance)
+    finished = Finished(beside, run)
     if len(finished):
         print(f"Going on after {len(finished)} finished cases.")
     reports = []
     for labelled in sets:
         report = evaluate(
             engine, labelled, options.split, options.strategy, seed=options.seed, limit=options.limit,
-            tolerance_mm=options.tolerance, finished=finished, show=Bar("Evaluate"),
+            references=options.references, tolerance_mm=options.tolerance, finished=finished, show=Bar("Evaluate"),
         )  # fmt: skip
         reports.append(report)
         print(
@@ -397,6 +414,34 @@ def _probe(options: argparse.Namespace) -> None:
     print(table(results))
     if options.json is not None:
         write_whole(options.json, json.dumps({r["set"]: r for r in results}, indent=1).encode())
+
+
+def _rival(options: argparse.Namespace) -> None:
+    from .context.preset import write_whole
+    from .engine import Engine
+    from .evaluation.dataset import find_sets
+    from .evaluation.rival import rival, table
+
+    if options.json is not None:
+        _must_be_folder(options.json.parent)
+    sets, engine = find_sets(options.data), Engine(options.network, options.device)
+    results = []
+    for labelled in sets:
+        results.append(
+            rival(engine, labelled, options.split, seed=options.seed, limit=options.limit, show=Bar("Rival"))
+        )
+        print(table(results[-1:]), flush=True)
+    print(table(results))
+    if options.json is not None:
+        write_whole(options.json, json.dumps({r["set"]: r for r in results}, indent=1).encode())
+
+
+def _calibration(options: argparse.Namespace) -> None:
+    from .evaluation.calibration import draw
+
+    _must_be_folder(options.output.parent)
+    draw(options.report, options.output)
+    print(options.output)
 
 
 def _benchmark(options: argparse.Namespace) -> None:

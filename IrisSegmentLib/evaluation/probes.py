@@ -82,6 +82,19 @@ def cut(image: Volume, truth: Segmentation) -> Case:
     return kept, replace(truth, layers=truth.layers[(slice(None), *keep)], affine=affine)
 
 
+def cropped(image: Volume, truth: Segmentation) -> Case:
+    """Only the box around the object, 1.5 times as wide, is given: nothing has to be found in a whole scan."""
+    filled = np.argwhere(np.isin(truth.layers, [s.label for s in truth.segments]).any(0))
+    low, high = filled.min(0), filled.max(0) + 1
+    rim = np.ceil(0.25 * (high - low)).astype(int)
+    low, high = np.maximum(low - rim, 0), np.minimum(high + rim, image.shape)
+    keep = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    affine = image.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ low
+    kept = replace(image, array=image.array[keep], affine=affine)
+    return kept, replace(truth, layers=truth.layers[(slice(None), *keep)], affine=affine)
+
+
 PROBES: dict[str, Callable[[Volume, Segmentation], Case]] = {
     "as it is": lambda image, truth: (image, truth),
     "turned by 20 degrees": turned,
@@ -90,6 +103,7 @@ PROBES: dict[str, Callable[[Volume, Segmentation], Case]] = {
     "slices four times as thick": thick,
     "contrast inverted": inverted,
     "a fifth of the view missing": cut,
+    "cropped around the object": cropped,
 }
 
 

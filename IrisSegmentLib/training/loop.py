@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..network import Iris, Precision, build, save_network
 from ..network.precision import keep_freed_memory
+from . import curves
 from .cases import Case, read_cases
 from .episodes import SELF, Episode, Episodes, bounds
 from .losses import carried_loss, global_norm_clip, hard_dice, schedule, segmentation_loss
@@ -165,6 +166,8 @@ class Trainer:
         }  # fmt: skip
         with (self.output / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
+        curves.draw([self.output / "log.jsonl"], self.output / "curves.png")
+        curves.record(self.output / "tensorboard", line)
         print(json.dumps(line), flush=True)
 
     def _last_state(self) -> dict[str, Any] | None:
