@@ -70,7 +70,7 @@ def test_a_pool_that_is_stopped_keeps_what_it_has_and_goes_on(folder, tmp_path, 
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("IrisSegmentLib.cli.Bar", lambda whole: interrupted)
+        patched.setattr("IrisSegmentLib.commands.pool.Bar", lambda whole: interrupted)
         assert iris("pool", "--data", folder, "--split", "test", "--output", path) == 130
     assert len(Pool.load(path)) == 2 and os.listdir(tmp_path) == ["h.irispool"]
     assert iris("pool", "--data", folder, "--split", "test", "--output", path) == 0
