@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from batch.archive import make
 from batch.deadly import Deadly
 
@@ -18,6 +19,17 @@ from IrisSegmentLib.imaging.files import read_segmentation
 TESTING = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope="package", autouse=True)
+def one_thread():
+    """Here and in all that the tests start: two threads share out sums otherwise, and a voxel may fall otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("OMP_NUM_THREADS", "1")
+        yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def scans(samples, tmp_path_factory):
     folder = tmp_path_factory.mktemp("archive")
@@ -25,16 +37,16 @@ def scans(samples, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
-def preset(tiny_network, hippocampi, tmp_path_factory):
+@pytest.fixture(scope="package")
+def preset(one_thread, tiny_network, hippocampi, tmp_path_factory):
     path = tmp_path_factory.mktemp("presets") / "h.iris"
     image, segmentation = hippocampi[0]
     Engine(tiny_network, "cpu").encode(image, segmentation, name="hippocampus").save(path)
     return path
 
 
-@pytest.fixture(scope="session")
-def right(scans, preset, tiny_network):
+@pytest.fixture(scope="package")
+def right(one_thread, scans, preset, tiny_network):
     """What the engine says of each scan of the archive, by case."""
     from IrisSegmentLib.context.preset import Preset
     from IrisSegmentLib.imaging.files import read_volume
@@ -51,7 +63,7 @@ def archive(scans, tmp_path):
     return Path(shutil.copytree(scans, tmp_path / "archive"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def deadly(preset, tiny_network):
     """Makes the work for an output folder, and the records that it writes."""
     from IrisSegmentLib.context.preset import Preset
