@@ -41,3 +41,4 @@ def _add_task(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, required=True, metavar="DIR",
         help="gets CASE.seg.nrrd for each, results.parquet and report.html; an earlier run there goes on",
     )  # fmt: skip
+    parser.add_argument("--dicom", action="store_true", help="write CASE.dcm, a DICOM SEG; scans must be DICOM series")

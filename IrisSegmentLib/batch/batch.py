@@ -42,13 +42,15 @@ class Run:
 
     def __init__(self, options: argparse.Namespace) -> None:
         needs("pyarrow", "batch")
+        if options.dicom:
+            needs("highdicom", "dicom")
         self.preset = Preset.load(options.preset)
         self.task = task_hash(self.preset)
         output = options.output.absolute()
         network = None if options.network is None else options.network.absolute()
-        work = Segmenting(self.preset.to_bytes(), self.task, network, options.device, output)
+        work = Segmenting(self.preset.to_bytes(), self.task, network, options.device, output, options.dicom)
         self.place = place_for(options, work)
-        self.records = Records(make_folder(output))
+        self.records = Records(make_folder(output), options.dicom)
 
     def do(self, cases: Sequence[Case], place: Place, show: Show) -> list[Outcome]:
         """Do what is not finished yet; an outcome for every case.

@@ -109,6 +109,8 @@ class Cluster:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         if local:
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+            # Ray would first start a worker per CPU, and wait forever for one that was killed while it started.
+            os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
             # A head that dies while it starts is not missed by us, and by Ray only after a minute.
             os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "20")
         import ray

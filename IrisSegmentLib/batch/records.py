@@ -10,14 +10,13 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from ..context.preset import write_whole
 from ..errors import IrisError
-from ..imaging.files import write_segmentation
-from ..imaging.volume import Segmentation
+from ..imaging.files import DICOM
 from ..network.weights import file_hash
 from .cases import Case
 from .identity import stamp_of
@@ -29,6 +28,7 @@ HIDDEN = ".irissegment"
 class Records:
     """
     :param output: the folder of results; must be there.
+    :param dicom: results are DICOM SEG.
 
     Example::
 
@@ -37,8 +37,8 @@ class Records:
             if records.finished(case, task) is None: ...
     """
 
-    def __init__(self, output: Path) -> None:
-        self.output = output
+    def __init__(self, output: Path, dicom: bool = False) -> None:
+        self.output, self._ending = output, DICOM if dicom else ".seg.nrrd"
         self._cases = output / HIDDEN / "cases"
         self._parts = output / HIDDEN / "parts"  # what is being written; nothing in it matters once its writer is gone
 
@@ -72,7 +72,7 @@ class Records:
         return [outcome.bare() for outcome in found if outcome is not None and outcome.task == task]
 
     def result(self, name: str) -> Path:
-        return self.output / f"{name}.seg.nrrd"
+        return self.output / f"{name}{self._ending}"
 
     def finished(self, case: Case, task: str) -> Outcome | None:
         """Its outcome when it is known, without a look into the scan, to be done: the same file, not written to since,
@@ -101,16 +101,21 @@ class Records:
         path, known = self.result(name), self.get(name)
         return path.exists() and (known is None or known.result != file_hash(path))
 
-    def keep(self, outcome: Outcome, segmentation: Segmentation) -> Outcome:
+    def part(self, name: str) -> Path:
+        """Where a result is written, to be given its name by `keep`."""
+        return self._parts / f"{os.getpid()}-{self.result(name).name}"
+
+    def keep(self, outcome: Outcome, write: Callable[[], None]) -> Outcome:
         """Write a result and its record.
 
+        :param write: writes the `part`.
         :raises IrisError: when the folder cannot be written to.
         """
         path = self.result(outcome.case)
         try:
-            part = self._parts / f"{os.getpid()}-{path.name}"
+            part = self.part(outcome.case)
             self._parts.mkdir(parents=True, exist_ok=True)
-            write_segmentation(segmentation, part)
+            write()
             outcome = replace(outcome, result=file_hash(part))
             path.unlink(missing_ok=True)  # an older result must not pass for the new record's
             self.put(outcome)

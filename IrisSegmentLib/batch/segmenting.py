@@ -8,7 +8,8 @@ from pathlib import Path
 from ..context.preset import Preset
 from ..engine import Engine
 from ..errors import IrisError
-from ..imaging.files import read_volume
+from ..imaging.dicom.segout import Maker
+from ..imaging.files import check_dicom, read_volume, writer
 from .cases import Case
 from .identity import identity, stamp_of
 from .outcome import DONE, Outcome
@@ -20,11 +21,14 @@ class Segmenting:
     """
     :param preset: as `Preset.to_bytes` gives it; task: its `task_hash`.
     :param network, device: as for `Engine`; output: the folder of results.
+    :param dicom: results are DICOM SEG.
     """
 
-    def __init__(self, preset: bytes, task: str, network: Path | None, device: str, output: Path) -> None:
+    def __init__(
+        self, preset: bytes, task: str, network: Path | None, device: str, output: Path, dicom: bool = False
+    ) -> None:
         self._preset, self._task, self._network, self._device = preset, task, network, device
-        self._records = Records(output)
+        self._dicom, self._records = dicom, Records(output, dicom)
 
     def prepare(self) -> None:
         self._engine = Engine(self._network, self._device)
@@ -35,11 +39,15 @@ class Segmenting:
         """:raises IrisError: when the result cannot be written."""
         stamp = stamp_of(case.image)
         try:
+            if self._dicom:
+                check_dicom(self._records.result(case.name), case.image)
             image = read_volume(case.image)
             content = identity(image, self._task)
             known = self._records.finished_by(case, content)
             if known is None:
                 result = self._engine.segment(image, self._made)
+                maker = Maker(self._made.network, self._made.name)
+                write = writer(result.segmentation, self._records.part(case.name), case.image, maker)
         except IrisError as error:
             return self._records.set_aside(Outcome.aside(case, stamp, self._task, str(error)))
         if known is not None:
@@ -55,4 +63,4 @@ class Segmenting:
             segments=tuple(s.name for s in self._made.segments), confidence=result.confidence,
             volumes_ml=result.volumes_ml, seconds=result.seconds, picture=picture_of(image, result.segmentation),
         )  # fmt: skip
-        return self._records.keep(outcome, result.segmentation).bare()
+        return self._records.keep(outcome, write).bare()

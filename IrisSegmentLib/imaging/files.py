@@ -8,6 +8,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,12 +131,22 @@ def write_segmentation(
     :param source: the DICOM series that it lies on, as `read_volume` takes it; only ``.dcm`` needs it.
     :param maker: what made it; only ``.dcm`` keeps that. Default: a person.
     :raises IrisError: when segments overlap and the format has one layer only, or ``.dcm`` is wanted for a scan that is
+        not DICOM; or when the file cannot be written.
+    """
+    writer(segmentation, path, source, maker)()
+
+
+def writer(
+    segmentation: Segmentation, path: str | Path, source: Scan | None = None, maker: Maker | None = None
+) -> Callable[[], None]:
+    """What writes a segmentation, as `write_segmentation` does: all but the disk can fail before.
+
+    :raises IrisError: when segments overlap and the format has one layer only, or ``.dcm`` is wanted for a scan that is
         not DICOM.
     """
     path = Path(path)
     if path.name.lower().endswith(DICOM):
-        _write_dicom(segmentation, path, source, maker)
-        return
+        return _dicom_writer(segmentation, path, source, maker)
     layers = segmentation.layers
     if path.name.lower().endswith(".seg.nrrd"):
         if len(layers) == 1:
@@ -149,7 +160,7 @@ def write_segmentation(
         raise IrisError(f"Segments of '{segmentation.name}' overlap, which '{path.name}' cannot hold; use .seg.nrrd.")
     else:
         image = _to_image(layers[0], segmentation.affine)
-    _write(image, path)
+    return partial(_write, image, path)
 
 
 def default_color(index: int) -> tuple[float, float, float]:
@@ -214,13 +225,19 @@ def check_dicom(path: Path, source: Scan | None) -> Path | Sequence[Path]:
     return scan
 
 
-def _write_dicom(segmentation: Segmentation, path: Path, source: Scan | None, maker: Maker | None) -> None:
+def _dicom_writer(
+    segmentation: Segmentation, path: Path, source: Scan | None, maker: Maker | None
+) -> Callable[[], None]:
     from .dicom.segout import segmentation_object
 
     scan = check_dicom(path, source)
     made = segmentation_object(segmentation, scan, name_of(scan), maker)
-    with quiet():
-        _appear(path, DICOM, lambda temporary: made.save_as(temporary, enforce_file_format=True))
+
+    def write() -> None:
+        with quiet():
+            _appear(path, DICOM, lambda temporary: made.save_as(temporary, enforce_file_format=True))
+
+    return write
 
 
 def _write(image: sitk.Image, path: Path) -> None:

@@ -1,5 +1,7 @@
 """The verbs of the command line with a folder of DICOM files for a scan and DICOM SEG for a segmentation."""
 
+import shutil
+
 import numpy as np
 import pytest
 from dicommaker import LPS_RAS, write_contours, write_series
@@ -59,6 +61,37 @@ def test_contours_and_pools_of_dicom(study, tiny_network, tmp_path, capsys):
         assert main([*map(str, arguments), "--network", str(tiny_network)]) == 0, capsys.readouterr().err
     assert [s.name for s in Preset.load(tmp_path / "s.iris").segments] == ["Leber"]
     assert "2 references" in capsys.readouterr().out
+
+
+def test_a_batch_answers_series_with_segs_and_sets_others_aside(study, samples, tiny_network, tmp_path, capsys):
+    """A series that cannot be named in a DICOM SEG, and a scan that is no DICOM, end nothing."""
+    archive, output = tmp_path / "archive", tmp_path / "out"
+    for name in "ab":
+        shutil.copytree(study / name, archive / name)
+    shutil.copytree(study / "a", archive / "nameless")
+    for path in (archive / "nameless").iterdir():
+        data = dcmread(path)
+        del data.FrameOfReferenceUID
+        data.save_as(path)
+    shutil.copy(samples / "hippocampus" / "hippocampus_023_image.nii.gz", archive / "plain.nii.gz")
+    preset, network = tmp_path / "p.iris", ["--network", tiny_network, "--device", "cpu"]
+    encode = ["encode", "--image", study / "a", "--segmentation", study / "a_label.dcm", "--output", preset]
+    assert main(list(map(str, [*encode, *network]))) == 0
+    batch = ["batch", "--preset", preset, "--data", archive, "--output", output, "--dicom", *network]
+    assert main(list(map(str, batch))) == 2
+    assert "2 of 4 cases were set aside" in capsys.readouterr().err
+    page = (output / "report.html").read_text()
+    assert "FrameOfReferenceUID" in page and "only a DICOM series" in page
+    assert sorted(p.name for p in output.glob("*.*") if not p.name.startswith(".")) == [
+        "a.dcm", "b.dcm", "report.html", "results.parquet",
+    ]  # fmt: skip
+    for name in "ab":
+        image = read_volume(archive / name)
+        found = read_segmentation(output / f"{name}.dcm", image=image)
+        assert same_grid(found, image) and found.layers.any()
+    before = {path: path.stat().st_mtime_ns for path in output.glob("*.dcm")}
+    assert main(list(map(str, batch))) == 2
+    assert before == {path: path.stat().st_mtime_ns for path in output.glob("*.dcm")}
 
 
 def test_what_is_asked_wrong_is_told_in_one_sentence(study, tiny_network, samples, tmp_path, capsys):
