@@ -41,9 +41,9 @@ class Run:
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
-        needs("pyarrow", "batch")
+        needs("pyarrow")
         if options.dicom:
-            needs("highdicom", "dicom")
+            needs("highdicom")
         self.preset = Preset.load(options.preset)
         self.task = task_hash(self.preset)
         output = options.output.absolute()

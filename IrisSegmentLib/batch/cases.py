@@ -190,7 +190,7 @@ def _rows_of_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 def _rows_of_parquet(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows with their number, from 1."""
-    needs("pyarrow", "batch")
+    needs("pyarrow")
     import pyarrow as pa
     import pyarrow.parquet as pq
 

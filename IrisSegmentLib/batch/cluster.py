@@ -43,7 +43,7 @@ class Cluster:
     """
 
     def __init__(self, work: Work, address: str, actors: int | None, threads: int, gpus: bool = True) -> None:
-        needs("ray", "cluster")
+        needs("ray")
         self._work, self._address, self._wanted, self._threads = work, address, actors, threads
         self._gpus = gpus
         self._ray: Any = None

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from ..errors import IrisError
 
 
-def needs(package: str, extra: str) -> None:
+def needs(package: str) -> None:
     """:raises IrisError: when a package is not installed."""
     if find_spec(package) is None:
-        raise IrisError(f"This needs the package '{package}'; install it with: pip install 'irissegment[{extra}]'.")
+        raise IrisError(f"This needs the package '{package}'; install it with: pip install {package}.")

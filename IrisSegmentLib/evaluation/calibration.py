@@ -24,7 +24,7 @@ def draw(report: Path, output: Path) -> None:
     :raises IrisError: when the file is no such report, or matplotlib is missing.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise IrisError("Pictures need matplotlib, which is missing; install 'irissegment[evaluation]'.")
+        raise IrisError("Pictures need matplotlib, which is missing; get it with: pip install matplotlib.")
     from matplotlib.figure import Figure
 
     try:

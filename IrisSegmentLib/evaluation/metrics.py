@@ -80,7 +80,7 @@ def scores(found: Mask, truth: Mask, spacing: Spacing, tolerance_mm: float = TOL
 def check_installed() -> None:
     """:raises IrisError: when what measures surfaces is missing; asked before hours are spent."""
     if importlib.util.find_spec("scipy") is None:
-        raise IrisError("Surfaces are measured with scipy, which is missing; install 'irissegment[evaluation]'.")
+        raise IrisError("Surfaces are measured with scipy, which is missing; get it with: pip install scipy.")
 
 
 def _cropped(found: Mask, truth: Mask) -> tuple[Tensor, Tensor]:

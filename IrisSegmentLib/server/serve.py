@@ -30,7 +30,7 @@ def serve(options: argparse.Namespace, limits: Limits | None = None) -> None:
         import starlette  # noqa: F401
         import uvicorn
     except ImportError as error:
-        raise IrisError("A server needs two more packages; get them with pip install 'irissegment[server]'.") from error
+        raise IrisError("A server needs two more packages; get them with: pip install starlette uvicorn.") from error
     from .app import make_app
     from .connection import Connection
     from .desk import Desk

@@ -93,7 +93,7 @@ def library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         wanted = name.split(".")[0]
-        raise IrisError(f"DICOM needs {wanted}; install it with: pip install 'irissegment[dicom]'.") from error
+        raise IrisError(f"DICOM needs {wanted}; install it with: pip install pydicom highdicom.") from error
 
 
 @contextmanager
