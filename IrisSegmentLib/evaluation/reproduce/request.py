@@ -88,7 +88,7 @@ def reproduce(name: str, request: Request) -> None:
     :raises IrisError: when a result lacks what it needs; of ``all``, such a result is left out with a sentence.
     """
     if any(importlib.util.find_spec(n) is None for n in ("matplotlib", "sklearn", "scipy")):
-        raise IrisError("Pictures need libraries that are missing; get them with: pip install matplotlib scikit-learn scipy.")
+        raise IrisError("Pictures need more libraries; get them with: pip install matplotlib scikit-learn scipy.")
     if request.sets:  # a folder without sets is refused before anything is made
         try:
             request.output.mkdir(parents=True, exist_ok=True)
