@@ -1,6 +1,6 @@
 """A 512x512x600 CT with 40 classes on 8 GB: encode a reference, segment a target, write the result.
 
-    python Testing/large/large.py [--json FILE]      (make large)
+    python Testing/large/large.py [--json FILE] [--shape I J K] [--classes N] [--limit GB]      (make large)
 
 Each verb of the command line runs in a process that can have no more than 8 GB (RLIMIT_DATA: all memory that is
 private and written to, which nothing but its process can give back; what is over it is refused at once). RLIMIT_AS
@@ -107,9 +107,13 @@ def run(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Time and memory of a large scan on 8 GB.")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--shape", type=int, nargs=3, default=SHAPE)
+    parser.add_argument("--classes", type=int, default=CLASSES)
+    parser.add_argument("--limit", type=float, default=LIMIT / 2**30, help="GB of each process")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        numbers = {key: round(value, 1) for key, value in run(Path(scratch)).items()}
+        numbers = run(Path(scratch), tuple(options.shape), options.classes, int(options.limit * 2**30))
+    numbers = {key: round(value, 1) for key, value in numbers.items()}
     print("\n".join(f"{key:24} {value:10.1f}" for key, value in numbers.items()))
     if options.json is not None:
         options.json.write_text(json.dumps(numbers, indent=1))
