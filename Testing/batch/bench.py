@@ -56,7 +56,7 @@ def bench(data: Path, count: int, block: int) -> dict[str, float]:
         cases = iter([Case(path.name.removesuffix(".nii.gz"), path) for path in paths])
 
         def turn(way: str, place: Place, at_once: bool) -> Iterator[str]:
-            these = [case for case, _ in zip(cases, range(block), strict=False)]
+            these = [case for _, case in zip(range(block), cases, strict=False)]
             if len(these) == block:
                 taken[way] += seconds(place, these, at_once)
                 done[way] += block
