@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from ..context.preset import Preset
 from ..engine import Engine
 from ..imaging.volume import Segmentation, Volume
 from .dataset import LabelledSet
@@ -19,6 +20,7 @@ from .references import References
 from .report import aligned, mean_dice
 
 Case = tuple[Volume, Segmentation]
+MISPLACED = "reference marked beside the object"
 FALSE_ML = 1.0  # of foreground where there is none, from which on it counts as a false alarm
 
 
@@ -95,6 +97,17 @@ def cropped(image: Volume, truth: Segmentation) -> Case:
     return kept, replace(truth, layers=truth.layers[(slice(None), *keep)], affine=affine)
 
 
+def beside(marked: Segmentation) -> Segmentation:
+    """A reference marked in the wrong place: moved by the object's own length, or as far as the scan lets it, along the
+    axis with the most room."""
+    filled = np.argwhere(np.isin(marked.layers, [s.label for s in marked.segments]).any(0))
+    low, high = filled.min(0), np.array(marked.shape) - 1 - filled.max(0)
+    room, length = np.maximum(low, high), np.ptp(filled, axis=0) + 1
+    axis = int(np.argmax(room / length))
+    by = min(int(length[axis]), int(room[axis])) * (-1 if low[axis] > high[axis] else 1)
+    return replace(marked, layers=np.roll(marked.layers, by, axis + 1))
+
+
 PROBES: dict[str, Callable[[Volume, Segmentation], Case]] = {
     "as it is": lambda image, truth: (image, truth),
     "turned by 20 degrees": turned,
@@ -120,26 +133,34 @@ def probe(
     """One-shot Dice of a set's cases as they are and changed, and how often something is found where nothing is.
 
     :param others: sets that show nothing of this one's classes; their cases are the targets without the object.
-    :return: ``dice`` by probe; ``absent``: targets without the object, how many of them got more than 1 mL in all
-        (``false_alarms``), and per target the volume in mL, confidence per class and likeness.
+    :return: ``dice`` by probe, and ``expected``, the mean confidence; both also for a reference that was marked beside
+        the object (`MISPLACED`), of which little of the object should come, and little be promised. ``absent``: targets
+        without the object, how many of them got more than 1 mL in all (``false_alarms``), and per target the volume in
+        mL, confidence per class and likeness.
     :raises IrisError: as `LabelledSet.split`.
     """
     known = References(engine, labelled)
     cases = labelled.split(split)[:limit]
-    scores: dict[str, dict[str, dict[str, float]]] = {name: {} for name in PROBES}
+    scores: dict[str, dict[str, dict[str, float]]] = {name: {} for name in (*PROBES, MISPLACED)}
+    promised: dict[str, list[float]] = {name: [] for name in scores}
+
+    def look(name: str, case: str, preset: Preset, seen: Volume, masks: Segmentation) -> None:
+        names, result = [s.name for s in preset.segments], engine.segment(seen, preset)
+        promised[name].append(float(np.mean(result.confidence)))
+        scores[name][case] = {
+            s.name: dice(result.segmentation.mask(names.index(s.name)), masks.mask(k))
+            for k, s in enumerate(masks.segments)
+            if s.name in names and masks.mask(k).any()
+        }
+
     for n, case in enumerate(cases):
         show(n / (len(cases) + len(others)), f"{labelled.name}: {case}")
-        preset = known.preset(known.drawn(f"{seed} {case}", 1))
-        names = [s.name for s in preset.segments]
+        (reference,) = known.drawn(f"{seed} {case}", 1)
         image, truth = labelled.image(case), labelled.label(case)
         for name, change in PROBES.items():
-            seen, masks = change(image, truth)
-            labels = engine.segment(seen, preset).segmentation.layers[0]
-            scores[name][case] = {
-                s.name: dice(labels == names.index(s.name) + 1, masks.mask(k))
-                for k, s in enumerate(masks.segments)
-                if s.name in names and masks.mask(k).any()
-            }
+            look(name, case, known.preset([reference]), *change(image, truth))
+        wrong = engine.encode(labelled.image(reference), beside(labelled.label(reference)), name=labelled.name)
+        look(MISPLACED, case, wrong, image, truth)
     absent: list[dict[str, Any]] = []
     ml: list[float] = []
     for n, other in enumerate(others):
@@ -158,6 +179,7 @@ def probe(
         "seed": seed,
         "network": engine.network.hash,
         "dice": {name: mean_dice(per_case) for name, per_case in scores.items()},
+        "expected": {name: float(np.mean(values)) for name, values in promised.items()},
         "cases": len(cases),
         "absent": {"targets": len(ml), "false_alarms": sum(v > FALSE_ML for v in ml), "per_target": absent},
     }
@@ -166,13 +188,17 @@ def probe(
 def table(results: list[dict[str, Any]]) -> str:
     """Results of several sets as lines to read."""
     rows = [["", *(r["set"] for r in results), "mean"]]
-    for name in PROBES:
-        values = [r["dice"][name] for r in results]
-        rows.append([name, *(f"{v:.3f}" for v in values), f"{np.mean(values):.3f}"])
+    for name in (*PROBES, MISPLACED):
+        rows.append(_row(name, [r["dice"][name] for r in results]))
+    rows.append(_row("  Dice to expect then", [r["expected"][MISPLACED] for r in results]))
     alarms = [(r["absent"]["false_alarms"], r["absent"]["targets"]) for r in results]
     found, of = (sum(column) for column in zip(*alarms, strict=True))
     rows.append(["object absent: > 1 mL found", *(f"{a} of {b}" for a, b in alarms), f"{found} of {of}"])
     return aligned(rows)
+
+
+def _row(name: str, values: list[float]) -> list[str]:
+    return [name, *(f"{v:.3f}" for v in values), f"{np.mean(values):.3f}"]
 
 
 def _by_four(array: NDArray, axis: int, count: int) -> NDArray:

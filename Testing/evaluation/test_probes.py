@@ -3,7 +3,7 @@ import pytest
 
 from IrisSegmentLib.cli import main
 from IrisSegmentLib.evaluation.metrics import dice
-from IrisSegmentLib.evaluation.probes import PROBES, cut, inverted, scaled, thick, turned
+from IrisSegmentLib.evaluation.probes import MISPLACED, PROBES, beside, cut, inverted, scaled, thick, turned
 
 
 @pytest.mark.parametrize("name", list(PROBES))
@@ -39,7 +39,14 @@ def test_each_change_is_the_one_it_says(hippocampi):
     assert np.linalg.norm(moved - center) == pytest.approx(np.linalg.norm(voxel - center), rel=0.1)
 
 
+def test_a_reference_is_marked_beside_its_object(hippocampi):
+    _, marked = hippocampi[0]
+    moved = beside(marked)
+    assert np.array_equal(np.bincount(moved.layers.ravel()), np.bincount(marked.layers.ravel()))
+    assert dice(moved.layers[0] > 0, marked.layers[0] > 0) < 0.6, "as far as this small scan lets it"
+
+
 def test_the_verb_reports_every_probe_and_the_false_alarms(ball_sets, tmp_path, capsys):
     assert main(["probe", "--data", str(ball_sets), "--limit", "1", "--json", str(tmp_path / "p.json")]) == 0
     printed = capsys.readouterr().out
-    assert all(name in printed for name in PROBES) and "object absent" in printed and "of 1" in printed
+    assert all(name in printed for name in (*PROBES, MISPLACED)) and "object absent" in printed and "of 1" in printed
