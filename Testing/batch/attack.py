@@ -29,7 +29,7 @@ from IrisSegmentLib.imaging.files import read_segmentation
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "Resources" / "SampleCases"
 VICTIMS = {"actor": ("ray::Actor", "ray::IDLE"), "head": ("gcs_server", "raylet"), "driver": ()}
-LEAVE = 75.0  # seconds in which all processes must have ended after the command has: agents of Ray mourn its head a minute
+LEAVE = 75.0  # seconds in which all processes must have ended after the command: two agents of Ray wait a minute
 
 
 class Attack:
