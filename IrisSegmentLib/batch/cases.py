@@ -185,7 +185,7 @@ def _rows_of_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                     )
                 yield reader.line_num, {c: v.strip() for c, v in zip(head, values, strict=True)}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise IrisError(f"'{path}' could not be read as a CSV file in UTF-8 ({error}).") from error
+        raise IrisError(f"'{path}' could not be read as a CSV file in UTF-8 ({error}); save it as one.") from error
 
 
 def _rows_of_parquet(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -208,7 +208,7 @@ def _rows_of_parquet(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                     number += 1
                     yield number, {column: (value or "").strip() for column, value in row.items()}
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        raise IrisError(f"'{path}' could not be read as a Parquet file; it may be damaged.") from error
+        raise IrisError(f"'{path}' could not be read as a Parquet file; it is damaged, so get it again.") from error
 
 
 def _check_columns(columns: list[str], path: Path) -> None:

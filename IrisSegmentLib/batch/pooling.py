@@ -53,7 +53,7 @@ def pool(options: argparse.Namespace, cases: Sequence[Case], show: Callable[[flo
     print(f"{options.output}: {len(made)} references, {len(made) - before} of them new; {words}", flush=True)
     if aside:
         reasons = "; ".join(f"{name} ({why.rstrip('.')})" for name, why in aside[:3])
-        raise IrisError(f"{len(aside)} of {len(cases)} cases were set aside: {reasons}.")
+        raise IrisError(f"{len(aside)} of {len(cases)} cases were set aside: {reasons}; correct them and run again.")
 
 
 def _add(made: Pool, name: str, answer: Encoded | Failure, aside: list[tuple[str, str]]) -> None:

@@ -52,7 +52,8 @@ class Records:
             self._cases.mkdir(parents=True, exist_ok=True)
             lock = (self.output / HIDDEN / "lock").open("w")
         except OSError as error:
-            raise IrisError(f"The folder '{self.output}' cannot be written to ({error.strerror}).") from error
+            words = f"The folder '{self.output}' cannot be written to ({error.strerror}); choose another."
+            raise IrisError(words) from error
         with lock:
             _lock(lock.fileno(), self.output)
             self._tidy()

@@ -36,7 +36,9 @@ def run(options: argparse.Namespace) -> None:
         wanted = [n for n, s in enumerate(segmentation.segments) if s.label in options.label]
         missing = sorted(set(options.label) - {segmentation.segments[n].label for n in wanted})
         if missing:
-            raise IrisError(f"'{options.segmentation.name}' has no label {', '.join(map(str, missing))}.")
+            there = ", ".join(str(s.label) for s in segmentation.segments)
+            absent = ", ".join(map(str, missing))
+            raise IrisError(f"'{options.segmentation.name}' has no label {absent}; choose among {there}.")
         segmentation = segmentation.only(wanted)
     engine = engine_of(options)
     name = options.name or stem_of(options.output).removesuffix(EXTENSION)

@@ -45,7 +45,7 @@ class Finished:
                     file.write(json.dumps(self._run) + "\n")
                 file.write(json.dumps({"set": name, "case": case, **found}) + "\n")
         except OSError as error:
-            raise IrisError(f"'{self._path}' could not be written ({error.strerror}).") from error
+            raise IrisError(f"'{self._path}' could not be written ({error.strerror}); choose another.") from error
 
     def remove(self) -> None:
         """The report is written: the file is no longer needed."""

@@ -31,8 +31,8 @@ def ensurePackages(requirements: Path) -> None:
         _installOthers(requirements)
     except RuntimeError as error:
         raise IrisError("IrisSegment needs a few Python packages to compute; agree to install them.") from error
-    if missingPackages():
-        raise IrisError(f"These packages could not be installed: {', '.join(missingPackages())}; see the log.")
+    if missing := ", ".join(missingPackages()):
+        raise IrisError(f"These packages could not be installed: {missing}; see the log and try again.")
 
 
 def _installTorch() -> None:

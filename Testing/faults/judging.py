@@ -17,6 +17,7 @@ START = 60.0  # seconds that a worker may take to start, and to answer the next 
 # A sentence that says what to do has one of these.
 WAY_OUT = re.compile(
     r"\b(try|choose|make|close|check|encode|load|correct|draw|tick|untick|type|free|segment|start|restart|put|add|resample|save|get|give|update|rename|switch|crop|use|name|install|agree|ask|tune|"
+    r"write|split|cut|convert|run|fill|leave|"
     r"the log has the details|computes from now on)\b",
     re.IGNORECASE,
 )

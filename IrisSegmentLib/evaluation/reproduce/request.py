@@ -93,7 +93,8 @@ def reproduce(name: str, request: Request) -> None:
         try:
             request.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise IrisError(f"The folder '{request.output}' cannot be made ({error.strerror}).") from error
+            words = f"The folder '{request.output}' cannot be made ({error.strerror}); choose another."
+            raise IrisError(words) from error
     if name != "all":
         _make(name, request)
         return

@@ -43,7 +43,7 @@ def chosen(path: Path | Sequence[Path], name: str) -> list[Slice]:
         raise IrisError(f"'{name}' holds no DICOM images; choose the folder of a series.")
     volumes, told = _volumes(_pictures(_one_series(found, name), name), name)
     if frame is not None and not 1 <= frame <= len(volumes):
-        raise IrisError(f"'{name}' has no volume {frame}; it has {len(volumes)}.")
+        raise IrisError(f"'{name}' has no volume {frame}; choose one from 1 to {len(volumes)}.")
     if frame is None and len(volumes) > 1:
         shown = f"{path}" if isinstance(path, Path) else "FOLDER"
         raise IrisError(

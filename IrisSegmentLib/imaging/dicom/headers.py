@@ -143,7 +143,7 @@ def text(value: Any) -> str:
 
 
 def damaged(path: Path) -> IrisError:
-    return IrisError(f"'{path.name}' could not be read as DICOM; it may be damaged or of another kind.")
+    return IrisError(f"'{path.name}' could not be read as DICOM; it is damaged or of another kind, so choose another.")
 
 
 def slices_of(path: Path) -> list[Slice]:
