@@ -91,7 +91,8 @@ class Tour:
         self.panel, self._photographer = panel, photographer
 
     def run(self) -> None:
-        for step in (self.mark, self.apply, self.target, self.advanced, self.consent, self.menu, self.effect):
+        tour = self.mark, self.apply, self.target, self.advanced, self.consent, self.server, self.menu, self.effect
+        for step in tour:
             step()
 
     def take(self, name: str, *sections: str) -> None:
@@ -144,6 +145,16 @@ class Tour:
             self.panel.ui.publicNetworkButton.click()
             self._photographer.takeOne("consent", self.panel.network.consent.dialog, number, 560)
             self.panel.network.consent.declineButton.click()
+
+    def server(self) -> None:
+        """What is asked once before anything is sent to another computer."""
+        device = self.panel.network.device
+        for number in SCHEMES:
+            self._photographer.paint(number)
+            self.panel.ui.serverButton.click()
+            device.consent.address.text = "https://gpu.example:8765"
+            self._photographer.takeOne("server", device.consent.dialog, number, 560)
+            device.consent.declineButton.click()
 
     def menu(self) -> None:
         """The menu of a right-click, with what "Segment with Iris" opens beside it."""
