@@ -95,5 +95,6 @@ if __name__ == "__main__":
     parser.add_argument("--cluster", action="store_true")
     arguments = parser.parse_args()
     more = ("--cluster", "local", "--actors", "2") if arguments.cluster else ()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background of a shell would ignore it
     with tempfile.TemporaryDirectory(prefix="iris-thousand-") as temporary:
         print(thousand(Path(temporary), arguments.cases, more))
