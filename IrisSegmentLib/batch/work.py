@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -95,7 +96,11 @@ class Worker:
             except IrisError as error:
                 return Stop(str(error))
             except Exception as error:  # thousands of other cases wait; the log has the whole story
+                from ..engine.device import beyond_repair
+
                 traceback.print_exc()
+                if beyond_repair(error):
+                    os._exit(1)  # the place starts another, which tries again
                 words = (str(error).splitlines() or [""])[0]
                 failure = Failure(f"The computation failed ({type(error).__name__}: {words[:200]}).")
         return failure

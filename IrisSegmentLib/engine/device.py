@@ -22,6 +22,14 @@ def choose_device(wish: str = "auto") -> torch.device:
     raise IrisError(f"The device '{wish}' cannot be used ({reason}); choose 'auto' or 'cpu'.")
 
 
+def beyond_repair(error: Exception) -> bool:
+    """Whether this process cannot compute any more after an error: a GPU that failed stays lost to it, and oneDNN keeps
+    failing once it had no memory for the code that it makes for a convolution. Another process can."""
+    words = str(error).lower()
+    lost = "cuda error" in words and "out of memory" not in words
+    return lost or "could not create a primitive" in words
+
+
 def _why_not_cuda() -> str | None:
     if not torch.cuda.is_available():
         return "no CUDA GPU was found"

@@ -22,7 +22,7 @@ from ..context.bank import MemoryBank
 from ..context.pool import Pool
 from ..context.preset import Preset
 from ..context.tuning import Outcome
-from .device import choose_device
+from .device import beyond_repair, choose_device
 from .engine import Engine, Result
 from .lines import LineServer, standard_output
 from .messages import Message, doubt_out, path_in, put_array, segmentation_in, volume_in
@@ -57,8 +57,8 @@ class Worker(LineServer):
                 self._forget()
 
     def in_words(self, error: Exception) -> str:
-        if _lost_device(error):
-            os._exit(1)  # a GPU that failed stays lost to this process; the client says so and starts another
+        if beyond_repair(error):
+            os._exit(1)  # the client says so and starts another
         return _in_words(error)
 
     @cached_property
@@ -185,11 +185,6 @@ def _source(path: str) -> Pool | MemoryBank | None:
 
 def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY)
-
-
-def _lost_device(error: Exception) -> bool:
-    words = str(error).lower()
-    return "cuda error" in words and "out of memory" not in words
 
 
 def _in_words(error: Exception) -> str:

@@ -14,8 +14,9 @@ import pytest
 from workerbench import Bench
 
 from IrisSegmentLib.engine import Engine, exchange
+from IrisSegmentLib.engine.device import beyond_repair
 from IrisSegmentLib.engine.exchange import ExchangeFolder
-from IrisSegmentLib.engine.worker import _in_words, _lost_device
+from IrisSegmentLib.engine.worker import _in_words
 
 ROOT = Path(__file__).resolve().parents[2]
 linux = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc")
@@ -127,9 +128,10 @@ def test_a_worker_that_was_killed_while_idle_costs_no_click(bench, job_asked):
 def test_lack_of_memory_and_lost_devices_are_known_by_their_words():
     cpu = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
     for words in ("CUDA out of memory. Tried to allocate 2 GiB", "std::bad_alloc", cpu):
-        assert "not enough memory" in _in_words(RuntimeError(words)) and not _lost_device(RuntimeError(words))
+        assert "not enough memory" in _in_words(RuntimeError(words)) and not beyond_repair(RuntimeError(words))
     assert "not enough memory" in _in_words(MemoryError())
-    assert _lost_device(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    assert beyond_repair(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    assert beyond_repair(RuntimeError("could not create a primitive"))
 
 
 NO_ROOM = """
