@@ -64,7 +64,7 @@ def run(count: int, seed: int, show: Show, only: str = "") -> int:
                      f"(it ended {outcome.ended}, and said {outcome.said})")  # fmt: skip
             if number % 100 == 99:
                 show(f"{number + 1} faults, {sum(bad.values())} wrong, {time.monotonic() - began:.0f} s")
-        for world in worlds:
+        for world in reversed(worlds):  # the panel has its worker in the temporary folder that the one before made
             for wrong in world.close():
                 bad["the end"] += 1
                 show(f"at the end: {wrong}")
