@@ -74,7 +74,10 @@ def _connect(self: Any, signature: str, slot: Callable) -> bool:
     # PySide6 counts a slot's named parameters to decide what to pass, so the wrapper must have as many as are taken.
     wrapper = (lambda: slot(), lambda a: slot(a), lambda a, b: slot(a, b), lambda a, b, c: slot(a, b, c))[taken]
     signal.connect(wrapper)
-    _wrappers.setdefault((id(self), name), []).append((slot, wrapper))
+    key = (id(self), name)
+    if key not in _wrappers and hasattr(self, "destroyed") and name != "destroyed":
+        self.destroyed.connect(lambda *_: _wrappers.pop(key, None))  # else they would outlive each row of a table
+    _wrappers.setdefault(key, []).append((slot, wrapper))
     return True
 
 

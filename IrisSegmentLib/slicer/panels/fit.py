@@ -50,7 +50,8 @@ class FitPanel:
         known = preset is not None and preset.appearances()
         unseen = [volume for volume in targets if _key(volume) not in self._seen] if known else []
         if unseen:
-            self._seen[_key(unseen[0])] = _appearance(unseen[0])
+            there = {key: seen for key, seen in self._seen.items() if slicer.mrmlScene.GetNodeByID(key[0]) is not None}
+            self._seen = {**there, _key(unseen[0]): _appearance(unseen[0])}
             self._soon.start()
             return
         self._tell(preset.appearances() if known else [], targets)
