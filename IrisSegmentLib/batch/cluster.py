@@ -127,7 +127,8 @@ class Cluster:
         try:
             ray.init(address=self._address, **quiet)
         except Exception as error:  # Ray has many ways to say so
-            words = "Ray could not be started on this machine" if local else f"There is no cluster at '{self._address}'"
+            away = f"There is no cluster at '{self._address}', or it wants a token"
+            words = "Ray could not be started on this machine" if local else away
             raise IrisError(f"{words} ({type(error).__name__}); check what Ray itself says, then try again.") from error
         self._doors = self._open_doors()
         resources = ray.cluster_resources()
