@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import IrisError
-from .shared import Verbs, add_engine_arguments, must_be_folder
+from .shared import Verbs, add_engine_arguments, check_report
 
 
 def add(verbs: Verbs) -> None:
@@ -30,8 +30,7 @@ def run(options: argparse.Namespace) -> None:
         raise IrisError("A network file and a configuration were both given; choose one.")
     if options.size < 32 or options.size % 16:
         raise IrisError(f"A scan of {options.size} voxels cannot be measured; choose a multiple of 16 from 32 on.")
-    if options.json is not None:
-        must_be_folder(options.json.parent)
+    check_report(options.json)
     result = benchmark(options.config or options.network, choose_device(options.device), options.size)
     print(result.table())
     if options.json is not None:

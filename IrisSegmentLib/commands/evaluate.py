@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 
 from ..errors import IrisError
 from .bar import Bar
-from .shared import STRATEGIES, Verbs, add_engine_arguments, must_be_folder
+from .shared import STRATEGIES, Verbs, add_engine_arguments, add_measuring_arguments, check_report, write_report
 
 
 def add(verbs: Verbs) -> None:
     parser = verbs.add_parser("evaluate", help="measure Dice and distances over a labelled set; resumes with --json")
-    parser.add_argument("--data", type=Path, required=True, help="a folder with a dataset.json, or a folder of such")
-    parser.add_argument("--split", default="test", help="which cases are targets: train, val or test (default: test)")
+    add_measuring_arguments(parser)
     parser.add_argument("--strategy", default="one-shot", help=f"{STRATEGIES} (default: one-shot)")
     parser.add_argument("--seed", type=int, default=0, help="draws the references (default: 0)")
-    parser.add_argument("--limit", type=int, help="only the first cases of the split")
     parser.add_argument("--references", type=int, metavar="N", help="a target (default: as the strategy is for)")
     parser.add_argument("--tolerance", type=float, default=2.0, metavar="MM", help="of the surface Dice (default: 2)")
-    parser.add_argument("--json", type=Path, help="write every number here; an interrupted run goes on")
     add_engine_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..context.preset import write_whole
     from ..engine import Engine
     from ..engine.strategies import check_strategy
     from ..evaluation.dataset import find_sets
@@ -39,13 +33,12 @@ def run(options: argparse.Namespace) -> None:
         raise IrisError("A strategy needs a reference; give --references 1 or more.")
     if options.tolerance < 0:
         raise IrisError("The tolerance of the surface Dice is a distance in mm; give 0 or more.")
-    if options.json is not None:
-        must_be_folder(options.json.parent)
+    check_report(options.json)
     sets = find_sets(options.data)
     engine = Engine(options.network, options.device)
     beside = None if options.json is None else options.json.with_name(f"{options.json.name}.partial")
-    run = run_of(engine, options.split, options.strategy, options.seed, options.references, options.tolerance)
-    finished = Finished(beside, run)
+    asked = run_of(engine, options.split, options.strategy, options.seed, options.references, options.tolerance)
+    finished = Finished(beside, asked)
     if len(finished):
         print(f"Going on after {len(finished)} finished cases.")
     reports = []
@@ -64,6 +57,5 @@ def run(options: argparse.Namespace) -> None:
     whole = reports[0] if len(reports) == 1 else {"sets": {r["set"]: r for r in reports}, **overall(reports)}
     whole["trust"] = trust(whole)
     print("confidence against true Dice: rank correlation {spearman:.2f}, off by {error:.3f}".format(**whole["trust"]))
-    if options.json is not None:
-        write_whole(options.json, json.dumps(whole, indent=1).encode())
-        finished.remove()
+    write_report(options.json, whole)
+    finished.remove()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import IrisError
 
@@ -20,6 +21,28 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """What computes."""
     parser.add_argument("--network", type=Path, metavar="FILE", help="a network file (default: the bundled one)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="(default: auto)")
+
+
+def add_measuring_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is measured on, and where the report goes: `check_report` before it is made, `write_report` after."""
+    parser.add_argument("--data", type=Path, required=True, help="a folder with a dataset.json, or a folder of such")
+    parser.add_argument("--split", default="test", help="which cases are targets: train, val or test (default: test)")
+    parser.add_argument("--limit", type=int, help="only the first cases of the split")
+    parser.add_argument("--json", type=Path, help="write every number here")
+
+
+def check_report(path: Path | None) -> None:
+    """:raises IrisError: when the folder that it would lie in is not there."""
+    if path is not None:
+        must_be_folder(path.parent)
+
+
+def write_report(path: Path | None, words: dict[str, Any]) -> None:
+    """:raises IrisError: when it cannot be written."""
+    if path is not None:
+        from ..context.preset import write_whole
+
+        write_whole(path, json.dumps(words, indent=1).encode())
 
 
 def engine_of(options: argparse.Namespace) -> Engine | ServedEngine:
