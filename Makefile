@@ -7,6 +7,8 @@ DATA ?= ../shared/data
 # Which faults, or damaged files.
 SEED ?= 0
 STRATEGY ?= one-shot
+# Tests run in so many processes, each with one thread: the files are shared out, what a file sets up is set up once.
+JOBS ?= 2
 # How many processes train together, and the threads of each.
 PROCESSES ?= 1
 THREADS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) / $(PROCESSES) )))
@@ -48,7 +50,7 @@ screenshots: install
 	PYTHONPATH=.:Testing $(BIN)/python Testing/Screenshots/screenshots.py
 
 test: install lint types
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile
 
 lint: install
 	$(BIN)/ruff check IrisSegment IrisSegmentLib Testing

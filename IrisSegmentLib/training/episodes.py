@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .augmentation import monotone_curve, vary
 from .cases import Case
+from .derived import Derivation
 from .synthetic import Painter, grown_mask
 from .views import Placement, grid_shape, sample, sample_nearest, sampling_grid
 
@@ -37,6 +38,7 @@ ELSEWHERE = {
     "sarcoma_pet": ("hippocampus", "cardiac_mr", "left_atrium"),
 }
 COARSE = 0.35  # share of episodes that look at whole scans
+DERIVED = 0.2  # share of the real episodes that ask for something else than what the labels name
 ALONE = 0.5  # share of the others that show one class only, as the last look does
 
 
@@ -122,11 +124,17 @@ class Episodes:
         if len(chosen) < 2:
             return None
         masks = [torch.stack([c.labels == k for k in classes]) for c in chosen]
+        derivation = Derivation(random) if random.random() < DERIVED else None
+        if derivation is not None:
+            masks = [derivation.of_labels(m) for m in masks]
+            if not all(m.flatten(1).any(1).all() for m in masks):
+                return None
         others = [s for s in ELSEWHERE.get(source, ()) if s in self._cases]
         if others and len(chosen) > 2 and random.random() < (EMPTY_COARSE if look.coarse else EMPTY):
             cases = self._cases[others[random.integers(len(others))]]
-            return self._views_of(chosen, masks, source, look, random, elsewhere=cases[random.integers(len(cases))])
-        return self._views_of(chosen, masks, source, look, random)
+            elsewhere = cases[random.integers(len(cases))]
+            return self._views_of(chosen, masks, source, look, random, derivation, elsewhere)
+        return self._views_of(chosen, masks, source, look, random, derivation)
 
     def _grown(self, look: Look, random: np.random.Generator) -> Episode | None:
         """Views of one scan with a mask that was grown in it: a task without anyone's labels."""
@@ -141,7 +149,7 @@ class Episodes:
 
     def _views_of(
         self, cases: list[Case], masks: list[Tensor], source: str, look: Look, random: np.random.Generator,
-        elsewhere: Case | None = None,
+        derivation: Derivation | None = None, elsewhere: Case | None = None,
     ) -> Episode | None:
         placements = [self._place(c, m, look.coarse, random) for c, m in zip(cases, masks, strict=True)]
         empty = False
@@ -157,7 +165,8 @@ class Episodes:
         images, seen = [], []
         for case, mask, placement, step in zip(cases, masks, placements, steps, strict=True):
             grid = sampling_grid(placement, step, shape, np.array(mask.shape[1:]), case.spacing, random)
-            seen.append(sample(mask.float(), grid, step, case.spacing))
+            mask = sample(mask.float(), grid, step, case.spacing)
+            seen.append(mask if derivation is None else derivation.of_view(mask))
             if case.image is None:
                 images.append(painter.paint(sample_nearest(case.labels, grid)))
             else:

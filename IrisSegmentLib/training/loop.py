@@ -48,6 +48,31 @@ class Lesson(nn.Module):
             return episode_loss(self.network, images, masks, teachers, alone)
 
 
+class LearningShare:
+    """Which share of this process's processor time goes into the network, and not into making episodes.
+
+    Example::
+
+        learning = LearningShare()
+        with learning:
+            ...
+        learning.share      # 0..1, since it was made
+    """
+
+    def __init__(self) -> None:
+        self._began, self._inside, self._entered = time.process_time(), 0.0, 0.0
+
+    def __enter__(self) -> None:
+        self._entered = time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        self._inside += time.process_time() - self._entered
+
+    @property
+    def share(self) -> float:
+        return self._inside / max(time.process_time() - self._began, 1e-9)
+
+
 class Trainer:
     """
     :param arguments: of `add_train_arguments`.
@@ -89,6 +114,7 @@ class Trainer:
         episodes = Episodes(cases, self.arguments.seed)
         started, saved, shown = time.monotonic() - self.seconds, self.seconds, time.monotonic()
         losses: list[float] = []
+        learning = LearningShare()
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._stop)  # stop politely: the checkpoint is written first
         self.fabric.print(
@@ -97,7 +123,9 @@ class Trainer:
         )  # fmt: skip
         while not self._stopping and self._progress() < 1:
             number = self.step * self.fabric.world_size + self.fabric.global_rank
-            losses.append(self._learn(episodes.draw(number, self.step), self._progress()))
+            episode = episodes.draw(number, self.step)
+            with learning:
+                losses.append(self._learn(episode, self._progress()))
             self.seconds = time.monotonic() - started
             if not alone:
                 self._agree()
@@ -108,9 +136,9 @@ class Trainer:
                 self.fabric.print(f"step {self.step} {hours} loss {loss:.3f} {done:.0%} {left}", flush=True)
                 shown = time.monotonic()
             if self.seconds - saved > CHECKPOINT_SECONDS:  # by the clock that all agree on
-                self._save(validation, losses)
+                self._save(validation, losses, learning.share)
                 saved = self.seconds
-        self._save(validation, losses)
+        self._save(validation, losses, learning.share)
 
     def _progress(self) -> float:
         """How much of the run is done, 0..1."""
@@ -145,12 +173,12 @@ class Trainer:
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
         return float(loss.detach())
 
-    def _save(self, validation: dict[str, list[Case]], losses: list[float]) -> None:
+    def _save(self, validation: dict[str, list[Case]], losses: list[float], learning: float) -> None:
         if self.fabric.is_global_zero:
-            self._write(validation, losses)
+            self._write(validation, losses, learning)
         self.fabric.barrier()
 
-    def _write(self, validation: dict[str, list[Case]], losses: list[float]) -> None:
+    def _write(self, validation: dict[str, list[Case]], losses: list[float], learning: float) -> None:
         state = {
             "network": self.network.state_dict(), "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(), "step": self.step, "seconds": self.seconds,
@@ -162,7 +190,7 @@ class Trainer:
         scores = {s: validate(self.average, c) for s, c in validation.items() if c[0].image is not None}
         line = {
             "step": self.step, "hours": round(self.seconds / 3600, 3), "loss": round(float(np.mean(losses[-500:])), 4),
-            "validation": scores,
+            "learning": round(learning, 3), "validation": scores,
         }  # fmt: skip
         with (self.output / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
