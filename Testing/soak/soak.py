@@ -8,6 +8,7 @@ at, removed. Prints what both processes held after each ten; ends with 1 when an
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import hashlib
 import os
@@ -48,7 +49,8 @@ print(hashlib.sha256(np.ascontiguousarray(layers[0])).hexdigest())
 class Held:
     """What the two processes hold after some targets.
 
-    :param scene_mb, worker_mb: anonymous memory, which nothing but its process can give back.
+    :param scene_mb, worker_mb: anonymous memory, which nothing but its process can give back; the scene's after it gave
+        back what lay free between pieces in use.
     :param scene_files, worker_files: open ones; nodes: of the scene, those that hold data.
     """
 
@@ -119,6 +121,7 @@ class Soak:
         workers = children()
         self.workers.update(workers)
         gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
         own, worker = os.getpid(), workers[0] if workers else 0
         files, nodes = (open_files(own), open_files(worker)), slicer.mrmlScene.GetNumberOfNodesByClass(DATA)
         self.held.append(Held(self._done, anonymous_mb(own), anonymous_mb(worker), *files, nodes))
