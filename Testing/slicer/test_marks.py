@@ -3,8 +3,10 @@
 import os
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from nodemaker import SHAPE, addVolume, blocks, oblique
 
 from IrisSegmentLib.errors import IrisError
 
@@ -161,3 +163,75 @@ def test_layers_are_read_as_segments_one_by_one(data):
     masks, places = expected
     assert [(s.layer, s.label) for s in found.segments] == places and np.array_equal(found.affine, affine)
     assert all(np.array_equal(found.mask(n), mask) for n, mask in enumerate(masks))
+
+
+def drawn_on(volumeNode):
+    """A segmentation of two segments that lies a little shifted and turned against the volume."""
+    import slicer
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
+    image = slicer.vtkOrientedImageData()
+    image.SetDimensions(SHAPE)
+    image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(oblique()))
+    values = sum(mask.transpose(2, 1, 0) * np.uint8(n + 1) for n, mask in enumerate(blocks()))
+    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(values).ravel(), deep=True))
+    for label in (1, 2):
+        segment = slicer.vtkSegment()
+        segment.SetName(f"segment {label}")
+        segment.SetLabelValue(label)
+        segment.AddRepresentation("Binary labelmap", image)
+        node.GetSegmentation().AddSegment(segment)
+    moved = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
+    matrix = np.eye(4)
+    matrix[:3] = [[np.cos(0.1), -np.sin(0.1), 0, 2], [np.sin(0.1), np.cos(0.1), 0, -1], [0, 0, 1, 4]]
+    moved.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    node.SetAndObserveTransformNodeID(moved.GetID())
+    return node
+
+
+def test_what_moves_after_the_click_does_not_count():
+    """A transform that is changed while the segments are read is that of the click."""
+    import vtk
+
+    from IrisSegmentLib.slicer.marks import Marks
+
+    volumeNode, _array = addVolume()
+    node = drawn_on(volumeNode)
+    ids = list(node.GetSegmentation().GetSegmentIDs())
+    expected = Marks(node, volumeNode, ids).segmentation()
+    assert not np.array_equal(expected.mask(0), blocks()[0])
+    marks = Marks(node, volumeNode, ids)
+    node.GetParentTransformNode().SetMatrixTransformToParent(vtk.vtkMatrix4x4())
+    assert np.array_equal(marks.segmentation().layers, expected.layers)
+
+
+def test_voxels_that_are_written_to_before_they_are_read_are_told_of():
+    from IrisSegmentLib.slicer.marks import Marks
+
+    volumeNode, _array = addVolume()
+    node = drawn_on(volumeNode)
+    node.SetAndObserveTransformNodeID(None)
+    segmentation = node.GetSegmentation()
+    marks = Marks(node, volumeNode, list(segmentation.GetSegmentIDs()))
+    written = segmentation.GetSegment(segmentation.GetSegmentIDs()[0]).GetRepresentation("Binary labelmap")
+    written.GetPointData().GetScalars().Modified()
+    marks.segmentation()
+    with pytest.raises(IrisError, match="'drawn' was changed while it was being learned from"):
+        marks.check()
+    marks = Marks(node, volumeNode, list(segmentation.GetSegmentIDs()))
+    marks.segmentation()
+    marks.check()
+    written.GetPointData().GetScalars().Modified()
+    marks.check()  # they were read before
+
+
+def test_reading_that_nobody_waits_for_ends():
+    from IrisSegmentLib.slicer.marks import Marks
+
+    volumeNode, _array = addVolume()
+    node = drawn_on(volumeNode)
+    marks = Marks(node, volumeNode, list(node.GetSegmentation().GetSegmentIDs()))
+    marks.stop()
+    with pytest.raises(IrisError, match="stopped"):
+        marks.segmentation()
