@@ -34,7 +34,7 @@ def answer():
     i, j, k = np.ogrid[-20:21, -20:21, -15:16]
     ball = i**2 + j**2 + k**2 < 20**2
     for number in range(COUNT):
-        low = [10 + 48 * (number % 5), 10 + 60 * (number // 5 % 2), 5 + 70 * (number // 10)]
+        low = [10 + 48 * (number % 5), 10 + 195 * (number // 5 % 2), 5 + 110 * (number // 10)]
         layer[tuple(slice(n, n + m) for n, m in zip(low, ball.shape, strict=True))][ball] = number + 1
     segments = tuple(Segment(f"segment {n + 1}", (n / COUNT, 0.5, 0.5), "", 0, n + 1) for n in range(COUNT))
     segmentation = Segmentation(layer[None], AFFINE, segments, "answer")
