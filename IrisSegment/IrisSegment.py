@@ -68,7 +68,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
-        self.logic = self._soon = self._parameterNode = self._parameterNodeGuiTag = None
+        self.logic = self._soon = self._ahead = self._parameterNode = self._parameterNodeGuiTag = None
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
@@ -92,6 +92,9 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
         self.presets.show()
         self.network.show()
+        from IrisSegmentLib.slicer.ahead import Ahead
+
+        self._ahead = Ahead()
 
     def _setUpSections(self):
         from IrisSegmentLib.slicer.panels.atlas import AtlasPanel
@@ -166,6 +169,7 @@ class IrisSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for section in (self.reference, self.review, self.fit, self.atlas):
             section.close()
         self._soon.stop()
+        self._ahead.close()
 
     def onReload(self):
         presets = self.logic.shelf.pack()  # the classes that they are of are about to go

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging.window import Box
+from ..imaging.box import Box
 
 Point: TypeAlias = tuple[float, float, float]
 

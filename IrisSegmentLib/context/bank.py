@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.numpy import save
 from torch import Tensor
 
 from ..errors import IrisError
@@ -25,18 +25,17 @@ from ..imaging.volume import Segment
 from ..network import TaskEmbeddings
 from .arrangement import Place, mean_place
 from .ensemble import UNREAD
+from .levels import LEVELS, alone
+from .mixture import mixed
 from .preset import (
     DAMAGED,
     LARGEST_FILE,
     LARGEST_HEADER,
-    LEVELS,
     Preset,
     Reference,
-    alone,
     check_alike,
     header_length,
     mean_vectors,
-    mixed,
     numbers,
     tensors_of,
     text,
@@ -130,13 +129,13 @@ class MemoryBank:
         try:
             if path.stat().st_size > LARGEST_FILE or header_length(path) > LARGEST_HEADER:
                 raise ValueError("too large")
-            tensors: dict[str, dict[str, Tensor]] = {}
-            with safe_open(path, "pt") as file:
+            tensors: dict[str, dict[str, NDArray]] = {}
+            with safe_open(path, "np") as file:
                 words = json.loads(file.metadata()["iris-bank"])
                 if whole(words["schema"]) == SCHEMA:
                     for name in file.keys():  # noqa: SIM118
                         task, _, rest = name.partition(":")
-                        tensors.setdefault(task, {})[rest] = file.get_tensor(name).clone()
+                        tensors.setdefault(task, {})[rest] = file.get_tensor(name).copy()
             if words["schema"] != SCHEMA:
                 raise IrisError(f"'{path.name}' was saved by another version of IrisSegment; update this one.")
             presets = {}

@@ -14,23 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.torch import save
-from torch import Tensor
+from safetensors.numpy import save
 
 from ..errors import IrisError
 from ..imaging.volume import Segment
 from .arrangement import Place
+from .levels import levels_of
+from .mixture import mixed
 from .preset import (
     DAMAGED,
     Preset,
     Reference,
     check_alike,
     header_length,
-    levels_of,
-    mixed,
     numbers,
     segment_in,
     segment_out,
@@ -193,11 +191,11 @@ class Pool:
             return self._fresh[row]
         assert self._path is not None
         try:
-            with safe_open(self._path, "pt") as file:
+            with safe_open(self._path, "np") as file:
                 prefix = f"{row}."
-                tensors = {k: file.get_tensor(k).clone() for k in file.keys() if k.startswith(prefix)}  # noqa: SIM118
+                tensors = {k: file.get_tensor(k).copy() for k in file.keys() if k.startswith(prefix)}  # noqa: SIM118
             extent = tensors.pop(f"{row}.extent")
-            places = tuple(Place.of(numbers(p, 9)) for p in tensors.pop(f"{row}.places", torch.empty(0, 9)).tolist())
+            places = tuple(Place.of(numbers(p, 9)) for p in tensors.pop(f"{row}.places", np.empty((0, 9))).tolist())
             levels = levels_of(tensors, str(row), len(self.entries[row].segments), len(places))
             return Reference(levels, numbers(extent.tolist(), 3), places=places)
         except DAMAGED as error:
@@ -213,16 +211,16 @@ class Pool:
         :raises IrisError: when the folder is missing or cannot be written to.
         """
         path = Path(path)
-        tensors: dict[str, Tensor] = {}
+        tensors: dict[str, NDArray] = {}
         for row in range(len(self)):
             reference = self._reference(row)
             tensors |= tensors_of(str(row), reference)
-            tensors[f"{row}.extent"] = torch.tensor(reference.extent)
+            tensors[f"{row}.extent"] = np.array(reference.extent, np.float32)
             if reference.places:
-                tensors[f"{row}.places"] = torch.tensor([p.numbers() for p in reference.places])
+                tensors[f"{row}.places"] = np.array([p.numbers() for p in reference.places], np.float32)
         if self.entries:
-            tensors["classes"] = torch.from_numpy(np.concatenate(self._classes))
-            tensors["scans"] = torch.from_numpy(np.stack(self._scans))
+            tensors["classes"] = np.concatenate(self._classes)
+            tensors["scans"] = np.stack(self._scans)
         write_whole(path, save(tensors, {"iris-pool": json.dumps(self._words())}))
         self._path = path
         self._fresh.clear()
@@ -239,7 +237,7 @@ class Pool:
         try:
             if header_length(path) > LARGEST_HEADER:
                 raise ValueError("too large")
-            with safe_open(path, "pt") as file:
+            with safe_open(path, "np") as file:
                 if len(file.metadata()["iris-pool"]) > LARGEST_WORDS:
                     raise ValueError("too large")
                 words = json.loads(file.metadata()["iris-pool"])
@@ -301,4 +299,4 @@ def _vectors(file: Any, name: str) -> NDArray[np.float16]:
     held = file.get_slice(name)
     if held.get_dtype() != "F16" or len(held.get_shape()) != 2:
         raise ValueError("not half-precision vectors")
-    return file.get_tensor(name).numpy().copy()
+    return np.array(file.get_tensor(name))

@@ -15,22 +15,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
+from safetensors.numpy import load, save
 
 from ..errors import IrisError
 from ..imaging.volume import Segment, plain
-from ..network import NetworkConfig, TaskEmbeddings
 from .appearance import Appearance
 from .arrangement import Place, mean_place
-from .ensemble import joined
+from .levels import Numbers, levels_of, numbers_of, sizes_of
 from .privacy import scrubbed
+
+if TYPE_CHECKING:
+    from ..network import NetworkConfig, TaskEmbeddings
 
 SCHEMA = 2
 EXTENSION = ".iris"
@@ -42,13 +42,7 @@ DAMAGED = (
     SafetensorError, struct.error, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
     RecursionError, MemoryError,
 )  # fmt: skip
-LEVELS = ("coarse", "fine")  # the whole reference scan; closer around its segments
 REMEMBERED = 20  # earlier states of a preset that are kept
-
-
-def alone(segment: int) -> str:
-    """The level that looks at one segment alone, by its place in the preset."""
-    return f"class{segment}"
 
 
 @dataclass(frozen=True)
@@ -136,6 +130,8 @@ class Preset:
 
         :raises IrisError: when every reference is switched off.
         """
+        from .ensemble import joined  # needs torch, which whoever only carries a preset need not import
+
         return joined([r.levels[level] for r in self.enabled() if level in r.levels])
 
     def places(self) -> tuple[Place, ...]:
@@ -296,7 +292,7 @@ class Preset:
         }
 
     @classmethod
-    def from_words(cls, words: dict[str, Any], tensors: Mapping[str, Tensor]) -> Preset:
+    def from_words(cls, words: dict[str, Any], tensors: Numbers) -> Preset:
         """:raises ValueError: when they are not what a preset's words and numbers are (or another of `DAMAGED`)."""
         words = _migrated(words)
         if not 0 < len(words["segments"]) <= 255 or not words["references"] or len(words["history"]) > REMEMBERED:
@@ -343,7 +339,7 @@ def _reference_out(reference: Reference) -> dict[str, Any]:
 
 
 def _references_in(
-    words: Sequence[dict[str, Any]], tensors: Mapping[str, Tensor], prefix: str, classes: int
+    words: Sequence[dict[str, Any]], tensors: Numbers, prefix: str, classes: int
 ) -> tuple[Reference, ...]:
     return tuple(
         Reference(
@@ -367,51 +363,21 @@ def _appearance(words: dict[str, Any] | None) -> Appearance | None:
     return Appearance(text(words["modality"]), numbers(words["spacing"], 3), numbers(words["size"], 3), intensities)
 
 
-def _vectors(tensor: Tensor | None, axes: int, count: int | None = None) -> NDArray[np.float16] | None:
+def _vectors(tensor: NDArray | None, axes: int, count: int | None = None) -> NDArray[np.float16] | None:
     if tensor is None:
         return None
     if tensor.ndim != axes or (count is not None and len(tensor) != count):
         raise ValueError("not the right count of vectors")
-    if tensor.dtype != torch.float16 or not bool(torch.isfinite(tensor).all()):
+    if tensor.dtype != np.float16 or not np.isfinite(tensor).all():
         raise ValueError("not vectors of finite half-precision numbers")
-    return tensor.numpy()
+    return tensor
 
 
-def _alike(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+def _alike(tensors: Numbers) -> dict[str, str]:
     """Names of tensors that hold the same numbers as an earlier one, each with the earlier one's name."""
     first: dict[tuple, str] = {}
-    contents = {name: (t.shape, t.numpy().tobytes()) for name, t in tensors.items()}
+    contents = {name: (t.shape, t.tobytes()) for name, t in tensors.items()}
     return {name: first[c] for name, c in contents.items() if first.setdefault(c, name) != name}
-
-
-def mixed(
-    parts: Sequence[tuple[Reference, Sequence[str]]], names: Sequence[str], counts: Sequence[Sequence[bool]]
-) -> Reference:
-    """One reference in place of several that show different classes.
-
-    :param parts: references, each with the names of its classes, in the order of its embeddings.
-    :param names: the classes wanted.
-    :param counts: per reference, for which of ``names`` it counts; it must show them.
-    """
-    levels = {
-        level: joined([_picked(r.levels[level], shown, names) for r, shown in parts], counts).half() for level in LEVELS
-    }
-    places = []
-    if all(reference.places for reference, _ in parts):
-        for n, name in enumerate(names):
-            counted = [(r, shown.index(name)) for (r, shown), c in zip(parts, counts, strict=True) if c[n]]
-            levels[alone(n)] = joined([r.levels[alone(own)] for r, own in counted]).half()
-            places.append(mean_place([r.places[own] for r, own in counted]))
-    vectors = None
-    if all(reference.class_vectors is not None for reference, _ in parts):
-        of_class = [
-            [r.class_vectors[shown.index(name)] for (r, shown), c in zip(parts, counts, strict=True) if c[n]]  # type: ignore[index]
-            for n, name in enumerate(names)
-        ]
-        vectors = np.concatenate([mean_vectors([v[None] for v in own]) for own in of_class]).astype(np.float16)
-    extents = [reference.extent for reference, _ in parts]
-    extent = numbers([sum(axis) / len(parts) for axis in zip(*extents, strict=True)], 3)
-    return Reference(levels, extent, places=tuple(places), class_vectors=vectors)
 
 
 def mean_vectors(vectors: Sequence[NDArray[np.float16]]) -> NDArray[np.float32]:
@@ -440,23 +406,8 @@ def header_length(path: Path) -> int:
 
 def check_alike(references: Sequence[Reference]) -> None:
     """:raises ValueError: when the embeddings of references differ in size, as no one network makes them."""
-    sizes = {
-        (tuple(t.shape[1:] for t in embeddings.tokens), None if embeddings.keys is None else embeddings.keys.shape[1])
-        for reference in references
-        for embeddings in reference.levels.values()
-    }
-    if len(sizes) > 1:
+    if len({size for reference in references for size in sizes_of(reference.levels)}) > 1:
         raise ValueError("references of different networks")
-
-
-def _picked(embeddings: TaskEmbeddings, shown: Sequence[str], names: Sequence[str]) -> TaskEmbeddings:
-    """Of the classes shown, those named, in that order; zeros for those that are not shown."""
-
-    def picked(tensor: Tensor) -> Tensor:
-        return torch.stack([tensor[shown.index(n)] if n in shown else torch.zeros_like(tensor[0]) for n in names])
-
-    values = None if embeddings.values is None else picked(embeddings.values)
-    return TaskEmbeddings(tuple(picked(t) for t in embeddings.tokens), embeddings.keys, values)
 
 
 def write_whole(path: Path, data: bytes, replace: bool = True) -> bool:
@@ -499,46 +450,14 @@ def _claimed(beside: Path, path: Path) -> bool:
     return True
 
 
-def tensors_of(prefix: str, reference: Reference) -> dict[str, Tensor]:
-    """A reference's numbers as they are stored, float16, by names that begin with ``prefix``."""
-    found = {}
-    for level, embeddings in reference.levels.items():
-        for n, tokens in enumerate(embeddings.tokens):
-            found[f"{prefix}.{level}.tokens.{n}"] = tokens
-        if embeddings.keys is not None and embeddings.values is not None:
-            found[f"{prefix}.{level}.keys"] = embeddings.keys
-            found[f"{prefix}.{level}.values"] = embeddings.values
+def tensors_of(prefix: str, reference: Reference) -> dict[str, NDArray[np.float16]]:
+    """A reference's numbers as they are stored, by names that begin with ``prefix``."""
+    levels = numbers_of(reference.levels)
+    found = {f"{prefix}.{level}.{name}": array for level, of in levels.items() for name, array in of.items()}
     for name, vectors in (("vector", reference.vector), ("classes", reference.class_vectors)):
         if vectors is not None:
-            found[f"{prefix}.{name}"] = torch.from_numpy(vectors)
-    return {k: v.detach().half().contiguous().cpu() for k, v in found.items()}
-
-
-def levels_of(tensors: Mapping[str, Tensor], prefix: str, classes: int, places: int) -> dict[str, TaskEmbeddings]:
-    """What `tensors_of` stored.
-
-    :param places: how many of the classes have a place, and so a look of their own: all or none.
-    :raises ValueError: when it is not that.
-    """
-    if places not in (0, classes):
-        raise ValueError("places do not fit the segments")
-    levels = {level: _embeddings(tensors, f"{prefix}.{level}", classes) for level in LEVELS}
-    return levels | {alone(n): _embeddings(tensors, f"{prefix}.{alone(n)}", 1) for n in range(places)}
-
-
-def _embeddings(tensors: Mapping[str, Tensor], prefix: str, classes: int) -> TaskEmbeddings:
-    tokens: list[Tensor] = []
-    while (key := f"{prefix}.tokens.{len(tokens)}") in tensors:
-        tokens.append(tensors[key])
-    keys, values = tensors.get(f"{prefix}.keys"), tensors.get(f"{prefix}.values")
-    if not tokens or any(t.ndim != 3 or len(t) != classes for t in tokens) or (keys is None) != (values is None):
-        raise ValueError("tokens do not fit the segments")
-    if keys is not None and values is not None and (keys.ndim != 2 or values.shape != (classes, len(keys), 8)):
-        raise ValueError("keys and values do not fit")
-    everything = [*tokens, *(t for t in (keys, values) if t is not None)]
-    if any(t.dtype != torch.float16 or t.numel() == 0 or not bool(torch.isfinite(t).all()) for t in everything):
-        raise ValueError("not finite half-precision numbers")
-    return TaskEmbeddings(tuple(tokens), keys, values)
+            found[f"{prefix}.{name}"] = np.ascontiguousarray(vectors, np.float16)
+    return found
 
 
 def _tuning(words: dict[str, Any] | None) -> Tuning | None:

@@ -14,24 +14,28 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..context.appearance import Appearance
 from ..context.preset import Preset
 from ..errors import IrisError
 from ..imaging.volume import Segmentation, Volume
 from .elsewhere import TOKEN, Server
-from .engine import Result
 from .exchange import ExchangeFolder
 from .messages import Message, doubt_in, from_line, get_array, path_in, renamed, segmentation_out, to_line, volume_out
 from .networks import NetworkFile
+from .result import Result
 from .transport import Transport
 
 GRACE = 0.6  # seconds that a cancelled job may take to stop by itself
 PATIENCE = 5.0  # the same where several share a worker: all would wait while a new one loads its network
 DIED = "The background process ended unexpectedly, perhaps for lack of memory; nothing was changed, so try again."
+
+# A segmentation, or what makes it, on another thread than the caller's.
+Masks: TypeAlias = Segmentation | Callable[[], Segmentation]
 
 
 @dataclass
@@ -40,7 +44,8 @@ class Job:
 
     :param on_progress: share done (0..1) and plain words; on_done: the answer; on_error: one sentence;
         on_cancelled: it stopped and left nothing; on_note: a sentence that a person should read whatever comes of it;
-        on_curve: while it tunes, Dice of the scans held back so far.
+        on_curve: while it tunes, Dice of the scans held back so far; on_taken: what was asked about is read and may
+        change from now on, and an `IrisError` that is raised here says that it did so before.
     """
 
     what: str
@@ -52,6 +57,7 @@ class Job:
     on_cancelled: Callable[[], None]
     on_curve: Callable[[Sequence[float]], None]
     on_note: Callable[[str], None]
+    on_taken: Callable[[], None]
     number: int
     state: str = "waiting"
     error: str = ""
@@ -71,10 +77,12 @@ class Job:
 class Look:
     """
     :param vector: what a whole scan looks like to a network, (D,) of length one; network: its hash.
+    :param appearance: what it looks like in numbers.
     """
 
     vector: NDArray[np.float16]
     network: str
+    appearance: Appearance
 
 
 @dataclass(frozen=True)
@@ -154,14 +162,14 @@ class EngineClient:
         """Whether the worker is there."""
         return self._transport.running
 
-    def encode(self, image: Volume, segmentation: Segmentation, *, name: str, **callbacks: Any) -> Job:
+    def encode(self, image: Volume, segmentation: Masks, *, name: str, **callbacks: Any) -> Job:
         """A reference to a `Preset`; callbacks as `Job` names them."""
 
         def stage(number: int, folder: Path) -> Message:
             return {
                 "verb": "encode",
                 "image": volume_out(image, folder, f"{number}-image"),
-                "segmentation": segmentation_out(segmentation, folder, f"{number}-segmentation"),
+                "segmentation": segmentation_out(_made(segmentation), folder, f"{number}-segmentation"),
                 "name": name,
             }
 
@@ -205,7 +213,7 @@ class EngineClient:
 
         return self._ask("segment", stage, answer, callbacks)
 
-    def measure(self, image: Volume, segmentation: Segmentation, preset: Preset, **callbacks: Any) -> Job:
+    def measure(self, image: Volume, segmentation: Masks, preset: Preset, **callbacks: Any) -> Job:
         """A segmented scan to a preset's Dice on it, per class, as `Engine.measure`; callbacks as `Job` names them."""
 
         def stage(number: int, folder: Path) -> Message:
@@ -213,7 +221,7 @@ class EngineClient:
             return {
                 "verb": "measure",
                 "image": volume_out(image, folder, f"{number}-image"),
-                "segmentation": segmentation_out(segmentation, folder, f"{number}-segmentation"),
+                "segmentation": segmentation_out(_made(segmentation), folder, f"{number}-segmentation"),
                 "preset": f"{number}-preset.iris",
             }
 
@@ -226,12 +234,12 @@ class EngineClient:
             return {"verb": "look", "image": volume_out(image, folder, f"{number}-image")}
 
         def answer(done: Message, folder: Path) -> Look:
-            return Look(np.array(done["vector"], np.float16), done["network"])
+            return Look(np.array(done["vector"], np.float16), done["network"], Appearance.of(image))
 
         return self._ask("look", stage, answer, callbacks)
 
     def tune(
-        self, preset: Preset, scans: Sequence[tuple[Volume, Segmentation]], *, steps: int = 60, **callbacks: Any
+        self, preset: Preset, scans: Sequence[tuple[Volume, Masks]], *, steps: int = 60, **callbacks: Any
     ) -> Job:
         """A preset and segmented scans to a `Tuned`, as `Engine.tune`; callbacks as `Job` names them."""
 
@@ -240,7 +248,7 @@ class EngineClient:
             out = [
                 {
                     "image": volume_out(image, folder, f"{number}-image-{n}"),
-                    "segmentation": segmentation_out(segmentation, folder, f"{number}-segmentation-{n}"),
+                    "segmentation": segmentation_out(_made(segmentation), folder, f"{number}-segmentation-{n}"),
                 }
                 for n, (image, segmentation) in enumerate(scans)
             ]
@@ -319,6 +327,7 @@ class EngineClient:
             "on_cancelled": lambda: None,
             "on_curve": lambda curve: None,
             "on_note": lambda sentence: None,
+            "on_taken": lambda: None,
         }
         job = Job(what, stage, answer, **{**nothing, **callbacks}, number=self._numbers, _cancel=self._cancel)
         self._waiting.append(job)
@@ -386,6 +395,11 @@ class EngineClient:
 
     def _send(self, job: Job, message: Message) -> None:
         if job is self._running and not job.ended:
+            try:
+                job.on_taken()
+            except IrisError as error:
+                self._end(job, "failed", str(error))
+                return
             self._sent = to_line({"job": job.number, **message})
             self._transport.write(self._sent)
 
@@ -466,3 +480,7 @@ class EngineClient:
 
 def _not_started(error: OSError) -> str:
     return f"The background process could not be started ({error.strerror or error}); try again."
+
+
+def _made(segmentation: Masks) -> Segmentation:
+    return segmentation if isinstance(segmentation, Segmentation) else segmentation()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ..imaging.window import Window
+if TYPE_CHECKING:  # who only reads what is in doubt needs no torch
+    from torch import Tensor
+
+    from ..imaging.window import Window
 
 REACH = 2  # cells around a place that count with it: the rim of every segment is in doubt, wide doubt is what matters
 
@@ -34,6 +35,9 @@ class Doubt:
         :param looks: windows over the target, each with the logits (K, D, H, W) of the next few segments.
         :param over: the window whose cells the map is of; affine: the target's.
         """
+        import torch
+        import torch.nn.functional as F
+
         places, doubts = [], []
         for window, logits in looks:
             to_ras, inside = cells_to_ras(window, affine), _inside(window)
@@ -64,6 +68,8 @@ def cells_to_ras(window: Window, affine: NDArray[np.float64]) -> NDArray[np.floa
 
 def _inside(window: Window) -> Tensor:
     """(D, H, W), the cells whose centers lie in the scan: beyond it there is nothing to look at."""
+    import torch
+
     inside = torch.ones(window.shape, dtype=torch.bool)
     for axis in range(3):
         places = window.origin[axis] + window.step * np.arange(window.shape[axis])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +19,21 @@ from ..context.arrangement import Place, expected_boxes
 from ..context.bank import MemoryBank
 from ..context.cache import EmbeddingCache, content_hash
 from ..context.ensemble import joined
+from ..context.levels import alone
 from ..context.pool import Pool
-from ..context.preset import Preset, Reference, Tuning, alone, fits
+from ..context.preset import Preset, Reference, Tuning, fits
 from ..context.retrieval import class_vectors, scan_vector
 from ..errors import IrisError
+from ..imaging.box import Box
 from ..imaging.intensity import Intensity
 from ..imaging.volume import Segment, Segmentation, Volume, same_grid
-from ..imaging.window import PREPROCESSING, Box, Window, box_of_segments, paste
+from ..imaging.window import PREPROCESSING, Window, box_of_segments, paste
 from ..network import Precision, TaskEmbeddings, load_network
 from .device import choose_device
 from .doubt import Doubt
 from .inputs import Inputs
 from .progress import Progress
+from .result import Result
 from .strategies import choose
 
 MARGIN = 1.3  # how much wider than the object the closer look is
@@ -40,25 +43,6 @@ STILL = 0.1  # share of its size that a class may lie off where it was looked fo
 FELT = 0.1  # probability below which a cell says nothing of where a class is
 LEAST = 0.8  # the closer look is no smaller than this share of the reference's: a timid first answer would shrink it
 FAINT = -2.2  # logit of 10 %: where to look closer when nothing passes 50 % in the coarse answer
-
-
-@dataclass(frozen=True)
-class Result:
-    """
-    :param segmentation: on the target's own voxels, one layer, with the preset's names, colors and terminology.
-    :param confidence: per segment, the Dice to expect, 0..1 (`Trust.expected`); 0 when none was found.
-    :param volumes_ml: per segment.
-    :param seconds: of computing.
-    :param doubt: where it is uncertain; None where that was not looked at.
-    :param likeness: how much what was found looks like what was marked, as a cosine; None where that is not known.
-    """
-
-    segmentation: Segmentation
-    confidence: tuple[float, ...]
-    volumes_ml: tuple[float, ...]
-    seconds: float
-    doubt: Doubt | None = None
-    likeness: float | None = None
 
 
 class Engine:

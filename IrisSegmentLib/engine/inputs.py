@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..imaging.box import Box
 from ..imaging.intensity import Intensity
 from ..imaging.volume import Segmentation, Volume
-from ..imaging.window import Box, Window
+from ..imaging.window import Window
 from ..network import NetworkConfig
 from ..network.task_encoder import PublishedMaskFusion
 

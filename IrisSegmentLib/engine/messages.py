@@ -57,6 +57,8 @@ def from_line(line: str) -> Message | None:
 
 def put_array(array: NDArray, folder: Path, name: str) -> str:
     """Write an array (any order in memory) as a `.npy` file of the folder; returns the file's name."""
+    if not array.flags.forc:
+        array = np.ascontiguousarray(array)  # while other threads go on, as they could not while np.save does it
     np.save(folder / f"{name}.npy", np.asarray(array), allow_pickle=False)
     return f"{name}.npy"
 

@@ -6,10 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import IrisError
-from ..network import load_network
-from ..network.public import import_public
-from ..network.weights import file_hash
-from .download import download, is_address
 from .progress import Progress
 
 PUBLIC_PAGE = "https://huggingface.co/StanfordAIMI/MASS"
@@ -39,6 +35,11 @@ def get_network(source: str, folder: Path, *, sha256: str = "", progress: Progre
     :raises IrisError: when it cannot be had, has another checksum, or is no network.
     :raises Cancelled: when the progress was cancelled.
     """
+    from ..network import load_network  # needs torch, which whoever only asks a worker need not import
+    from ..network.public import import_public
+    from ..network.weights import file_hash
+    from .download import download, is_address
+
     progress = progress or Progress()
     path = Path(source)
     if is_address(source):

@@ -14,8 +14,9 @@ from ..errors import IrisError
 from ..imaging.volume import Segmentation, Volume
 from .client import EngineClient, Job
 from .elsewhere import Server
-from .engine import Engine, Result
+from .engine import Engine
 from .progress import Progress
+from .result import Result
 from .strategies import choose
 from .transport import ProcessTransport
 

@@ -23,11 +23,12 @@ from ..context.pool import Pool
 from ..context.preset import Preset
 from ..context.tuning import Outcome
 from .device import beyond_repair, choose_device
-from .engine import Engine, Result
+from .engine import Engine
 from .lines import LineServer, standard_output
 from .messages import Message, doubt_out, path_in, put_array, segmentation_in, volume_in
 from .networks import get_network
 from .progress import Progress
+from .result import Result
 
 Answer = TypeVar("Answer")
 TOO_LARGE = "The graphics card ran out of memory; the processor computes from now on, which takes longer."

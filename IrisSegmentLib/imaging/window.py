@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .box import Box
 from .intensity import Intensity
 from .orientation import Orientation
 from .volume import Segmentation, Volume, box_of
@@ -23,38 +24,6 @@ PREPROCESSING = 1  # raise when anything here changes what the network sees: pre
 MULTIPLE = 16  # the network's deepest stride
 SMALLEST = 32  # cells per axis: the deepest level keeps two
 SLAB = 32_000_000  # numbers held at once when a large scan is sampled or a result is pasted
-
-
-@dataclass(frozen=True)
-class Box:
-    """A box in mm from the center of a scan's first canonical voxel, along R, A, S."""
-
-    low: tuple[float, float, float]
-    high: tuple[float, float, float]
-
-    @property
-    def extent(self) -> tuple[float, float, float]:
-        """Size in mm."""
-        return tuple(h - n for n, h in zip(self.low, self.high, strict=True))  # type: ignore[return-value]
-
-    @property
-    def center(self) -> tuple[float, float, float]:
-        """In mm."""
-        return tuple((n + h) / 2 for n, h in zip(self.low, self.high, strict=True))  # type: ignore[return-value]
-
-    def distance(self, other: Box) -> float:
-        """Between the centers, in mm."""
-        return float(np.linalg.norm(np.subtract(self.center, other.center)))
-
-    def widened(self, margin: float) -> Box:
-        """This box about its own center, ``margin`` times as wide."""
-        return _widened(self.low, self.high, margin)
-
-    def at_least(self, extent: tuple[float, float, float]) -> Box:
-        """This box about its own center, no smaller than ``extent`` along any axis."""
-        center = (np.array(self.low) + np.array(self.high)) / 2
-        half = np.maximum(self.extent, extent) / 2
-        return Box(tuple((center - half).tolist()), tuple((center + half).tolist()))
 
 
 @dataclass(frozen=True)
@@ -107,7 +76,7 @@ class Window:
             return None
         low = [o + self.step * (float(f[0]) - 0.5) for o, f in zip(self.origin, found, strict=True)]
         high = [o + self.step * (float(f[-1]) + 0.5) for o, f in zip(self.origin, found, strict=True)]
-        return _widened(low, high, margin)
+        return Box(tuple(low), tuple(high)).widened(margin)  # type: ignore[arg-type]
 
     def sample_image(self, volume: Volume, intensity: Intensity | None = None) -> Tensor:
         """The scan's intensities, normalized, at the window's cells: (1, 1, D, H, W). Outside the scan: its lowest."""
@@ -257,19 +226,13 @@ def box_of_segments(segmentation: Segmentation, margin: float = 1.3) -> Box | No
             first, last = shape[axis] - 1 - last, shape[axis] - 1 - first
         low.append((first - 0.5) * spacing[axis])
         high.append((last + 0.5) * spacing[axis])
-    return _widened(low, high, margin)
+    return Box(tuple(low), tuple(high)).widened(margin)
 
 
 def _interpolation(places: NDArray, cells: int) -> Tensor:
     """Matrix (places, cells) of linear interpolation; beyond the outermost cells, their values."""
     places = places.clip(0, cells - 1)
     return torch.from_numpy(np.clip(1 - np.abs(places[:, None] - np.arange(cells)[None]), 0, None).astype(np.float32))
-
-
-def _widened(low: Sequence[float], high: Sequence[float], margin: float) -> Box:
-    center = (np.array(low) + np.array(high)) / 2
-    half = (np.array(high) - np.array(low)) / 2 * margin
-    return Box(tuple((center - half).tolist()), tuple((center + half).tolist()))
 
 
 def _canonical_grid(

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import slicer
+import vtk
 
 from ..errors import IrisError
 from .doubts import keepDoubt
-from .segments import isEmpty, isOurs, labelmapOf, sign
+from .segments import Voxels, addSegment, cutOut, forget, isEmpty, isOurs, sign
 from .tags import TARGET_ROLE
 
 if TYPE_CHECKING:
@@ -22,18 +24,18 @@ if TYPE_CHECKING:
 class Before:
     """What a segment was before it was written to.
 
+    :param labelmap: its voxels; None for none.
     :param words: its name, color, terminology and tags.
     """
 
-    labelmap: slicer.vtkOrientedImageData
+    labelmap: slicer.vtkOrientedImageData | None
     words: slicer.vtkSegment
 
     @classmethod
     def of(cls, node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> Before:
-        labelmap, words = slicer.vtkOrientedImageData(), slicer.vtkSegment()
-        node.GetBinaryLabelmapRepresentation(segmentID, labelmap)
+        words = slicer.vtkSegment()
         words.DeepCopyMetadata(node.GetSegmentation().GetSegment(segmentID))
-        return cls(labelmap, words)
+        return cls(cutOut(node, segmentID), words)
 
 
 class ExistingSegmentation:
@@ -70,6 +72,7 @@ class ExistingSegmentation:
         volumeNode: slicer.vtkMRMLScalarVolumeNode,
         strategy: str = "ensemble",
         onlyEmpty: bool = False,
+        voxels: Voxels | None = None,
     ) -> list[str]:
         """Write a result's segments; returns the IDs of those written.
 
@@ -77,6 +80,7 @@ class ExistingSegmentation:
         stays as it is, and the new one is numbered. Where a written segment meets another, both keep their voxels.
 
         :param onlyEmpty: fill what is empty and has the name of a result's segment; add nothing.
+        :param voxels: of the result, when they were put together already.
         :raises IrisError: as `check`, and when nothing that is empty has a fitting name; nothing is written.
         """
         self.check(volumeNode)
@@ -88,15 +92,18 @@ class ExistingSegmentation:
             )
         surface = self.node.GetSegmentation().ContainsRepresentation("Closed surface")
         self._prepareGrid(volumeNode)
+        voxels = voxels or Voxels.of(result.segmentation, apart=True)
+        onGrid = self._onGrid(voxels)
         self._beforeWriting()
         self._before = {}
         written = []
         for number, place in enumerate(places):
             if place or not onlyEmpty:
-                written.append((number, self._write(result, number, place)))
+                written.append((number, self._write(result, number, place, onGrid(voxels.parts[number]))))
         numbers, ids = [number for number, _id in written], [segmentID for _number, segmentID in written]
         part = _only(result, numbers)
-        sign(self.node, ids, part, preset, strategy)
+        own = replace(voxels, signatures=tuple(voxels.signatures[n] for n in numbers)) if onGrid is _asItIs else None
+        sign(self.node, ids, part, preset, strategy, own)
         self._offerForReview(part, ids, volumeNode)
         if surface:  # it was shown in 3D, so what is new is shown too
             self.node.CreateClosedSurfaceRepresentation()
@@ -108,7 +115,7 @@ class ExistingSegmentation:
 
     def undo(self) -> list[str]:
         """Take the latest addition back; returns the names of segments that stay, since a person has changed them."""
-        segmentation, stayed = self.node.GetSegmentation(), []
+        segmentation, stayed, gone = self.node.GetSegmentation(), [], []
         for segmentID, before in self._before.items():
             segment = segmentation.GetSegment(segmentID)
             if segment is None:
@@ -116,10 +123,11 @@ class ExistingSegmentation:
             if not isOurs(self.node, segmentID):
                 stayed.append(segment.GetName())
             elif before is None:
-                segmentation.RemoveSegment(segmentID)
+                gone.append(segmentID)
             else:
                 self._replace(segmentID, before.labelmap)
                 segment.DeepCopyMetadata(before.words)
+        forget(self.node, gone)
         self._before = {}
         return stayed
 
@@ -136,8 +144,9 @@ class ExistingSegmentation:
         places = []
         for name in names:
             for segmentID in segmentation.GetSegmentIDs():
-                free = isEmpty(self.node, segmentID) or (not onlyEmpty and isOurs(self.node, segmentID))
-                if segmentation.GetSegment(segmentID).GetName() == name and free and segmentID not in places:
+                if segmentation.GetSegment(segmentID).GetName() != name or segmentID in places:
+                    continue
+                if isEmpty(self.node, segmentID) or (not onlyEmpty and isOurs(self.node, segmentID)):
                     places.append(segmentID)
                     break
             else:
@@ -153,23 +162,22 @@ class ExistingSegmentation:
         name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
         return self.node.GetSegmentation().GetConversionParameter(name)
 
-    def _write(self, result: Result, number: int, place: str) -> str:
-        segmentation = self.node.GetSegmentation()
+    def _write(self, result: Result, number: int, place: str, labelmap: slicer.vtkOrientedImageData) -> str:
         if place:
             self._before[place] = Before.of(self.node, place)
-        else:
-            words = result.segmentation.segments[number]
-            place = segmentation.AddEmptySegment("", self._freeName(words.name), words.color)
-            self._before[place] = None
-        self._replace(place, self._onGrid(labelmapOf(result.segmentation, number)))
+            self._replace(place, labelmap)
+            return place
+        words = result.segmentation.segments[number]
+        place = addSegment(self.node, self._freeName(words.name), words.color, labelmap)
+        self._before[place] = None
         return place
 
-    def _replace(self, segmentID: str, labelmap: slicer.vtkOrientedImageData) -> None:
+    def _replace(self, segmentID: str, labelmap: slicer.vtkOrientedImageData | None) -> None:
         # A layer of its own first: writing into a shared one would take voxels from those who share it.
         segmentation = self.node.GetSegmentation()
         segmentation.SeparateSegmentLabelmap(segmentID)
         segmentation.ClearSegment(segmentID)
-        if not labelmap.IsEmpty():
+        if labelmap is not None and not labelmap.IsEmpty():
             logic = slicer.vtkSlicerSegmentationsModuleLogic
             logic.SetBinaryLabelmapToSegment(labelmap, self.node, segmentID, logic.MODE_REPLACE, labelmap.GetExtent())
 
@@ -179,13 +187,41 @@ class ExistingSegmentation:
         numbered = (f"{name} {number}" for number in range(2, len(taken) + 3))
         return name if name not in taken else next(other for other in numbered if other not in taken)
 
-    def _onGrid(self, labelmap: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
-        """A labelmap on the segmentation's own voxels, nearest neighbor."""
-        grid, moved = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
+    def _onGrid(self, voxels: Voxels) -> Callable[[slicer.vtkOrientedImageData], slicer.vtkOrientedImageData]:
+        """What puts a part of a result on the segmentation's own voxels."""
+        grid = slicer.vtkOrientedImageData()
         slicer.vtkSegmentationConverter.DeserializeImageGeometry(self._grid(), grid, False)
-        resample = slicer.vtkOrientedImageDataResample
-        resample.ResampleOrientedImageToReferenceOrientedImage(labelmap, grid, moved, False, True)
+        resample, extent = slicer.vtkOrientedImageDataResample, grid.GetExtent()
+        some = next((part for part in voxels.parts if not part.IsEmpty()), None)
+        if some is None or resample.DoGeometriesMatch(some, grid):
+            return _asItIs
+
+        def moved(part: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
+            if part.IsEmpty():
+                return part
+            found = slicer.vtkOrientedImageData()
+            grid.SetExtent(_reach(part, grid))
+            resample.ResampleOrientedImageToReferenceOrientedImage(part, grid, found, False, False)
+            grid.SetExtent(extent)
+            return found
+
         return moved
+
+
+def _asItIs(part: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
+    return part
+
+
+def _reach(part: slicer.vtkOrientedImageData, grid: slicer.vtkOrientedImageData) -> list[int]:
+    """The extent, on a grid that goes on for ever, in which the voxels of an image lie."""
+    matrices = [vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()]
+    for image, matrix in zip((part, grid), matrices, strict=True):
+        image.GetImageToWorldMatrix(matrix)
+    here, there = map(slicer.util.arrayFromVTKMatrix, matrices)
+    sides = np.array(part.GetExtent()).reshape(3, 2) + np.array([-1, 1])  # a voxel more, for what is rounded
+    corners = [[*(side[n] for side, n in zip(sides, corner, strict=True)), 1] for corner in np.ndindex(2, 2, 2)]
+    places = (np.linalg.inv(there) @ here @ np.transpose(corners))[:3]
+    return np.stack([np.floor(places.min(1)), np.ceil(places.max(1))], 1).astype(int).ravel().tolist()
 
 
 def _only(result: Result, numbers: list[int]) -> Result:

@@ -13,6 +13,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from ..imaging.volume import COUNTED
 from .doubts import placeOfDoubt
 from .segments import hasWrittenVoxels
 from .tags import TAG, TARGET_ROLE, tagOf
@@ -104,7 +105,8 @@ class Findings:
     def countOne(self) -> None:
         """Count the next of them; some 10 ms per 25 million voxels."""
         key, voxels = self._pending.popitem()
-        self._counts[key] = int(np.count_nonzero(voxels == key[2]))
+        parts = (voxels[start : start + COUNTED] == key[2] for start in range(0, len(voxels), COUNTED))
+        self._counts[key] = sum(int(np.count_nonzero(part)) for part in parts)
 
     def _volume(self, segment: slicer.vtkSegment, known: dict[Key, int]) -> float | None:
         """In mL; None while it is not counted."""
@@ -157,7 +159,7 @@ def showTable(findings: Sequence[Finding]) -> slicer.vtkMRMLTableNode:
 
 def saveCsv(findings: Sequence[Finding], path: str | Path) -> None:
     """:raises IrisError: when the file cannot be written."""
-    from ..context.preset import write_whole  # needs torch, which is there when there are results
+    from ..context.preset import write_whole  # needs safetensors, which is there when there are results
 
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([HEAD, *(finding.row() for finding in findings)])

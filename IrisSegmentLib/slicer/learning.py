@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import slicer
 
-from .nodes import segmentationFromNode, unlessWritten, volumeFromNode
+from .marks import Marks
+from .nodes import unwritten, volumeFromNode
 
 if TYPE_CHECKING:
     from ..context.preset import Preset
     from ..engine.client import EngineClient, Tuned
-    from ..imaging.volume import Segmentation, Volume
+    from ..imaging.volume import Volume
 
 OnProgress = Callable[[float, str], None]
 
@@ -29,10 +30,9 @@ class Case:
     segmentationNode: slicer.vtkMRMLSegmentationNode
     segmentIDs: Sequence[str]
 
-    def values(self) -> tuple[Volume, Segmentation]:
+    def values(self) -> tuple[Volume, Marks]:
         """:raises IrisError: for a reference that cannot be learned from."""
-        segmentation = segmentationFromNode(self.segmentationNode, self.volumeNode, self.segmentIDs)
-        return volumeFromNode(self.volumeNode), segmentation
+        return volumeFromNode(self.volumeNode), Marks(self.segmentationNode, self.volumeNode, self.segmentIDs)
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,10 @@ class Learning:
     ) -> None:
         self._client, self._preset = client, preset
         self._onProgress, self._onError, self._onNote = onProgress, onError, onNote
+        self._onDone = onDone
         self._image, self._truth = case.values()
-        self._onDone = unlessWritten(case.volumeNode, onDone, onError)
+        self._unwritten = unwritten(case.volumeNode)
+        self._marks = [self._truth]
 
     def addReference(self) -> None:
         """Learn the case as one more reference."""
@@ -88,7 +90,9 @@ class Learning:
             nonlocal before
             before = dice
             name, news = self._preset.name, self._news(0.4, 0.6)
-            self._client.encode(self._image, self._truth, name=name, on_done=learned, **news)
+            self._client.encode(
+                self._image, self._truth.segmentation, name=name, on_done=learned, on_taken=self._check, **news
+            )
 
         self._measure(self._preset, 0.0, 0.4, measured)
 
@@ -100,6 +104,8 @@ class Learning:
         :raises IrisError: at once, for a case that cannot be learned from.
         """
         scans = [case.values() for case in cases]
+        unchanged = [unwritten(case.volumeNode) for case in cases]
+        self._marks += [marks for _image, marks in scans]
         before: tuple[float, ...] = ()
 
         def tuned(outcome: Tuned) -> None:
@@ -114,19 +120,37 @@ class Learning:
         def measured(dice: tuple[float, ...]) -> None:
             nonlocal before
             before = dice
-            self._client.tune(self._preset, scans, on_done=tuned, on_curve=onCurve, **self._news(0.1, 0.9))
+            made = [(image, marks.segmentation) for image, marks in scans]
+            self._client.tune(
+                self._preset, made, on_done=tuned, on_curve=onCurve, on_taken=taken, **self._news(0.1, 0.9)
+            )
+
+        def taken() -> None:
+            for check in [*unchanged, *(marks.check for _image, marks in scans)]:
+                check()
 
         self._measure(self._preset, 0.0, 0.1, measured)
 
     def _measure(
         self, preset: Preset, low: float, high: float, then: Callable[[tuple[float, ...]], None]
     ) -> None:
-        self._client.measure(self._image, self._truth, preset, on_done=then, **self._news(low, high))
+        self._client.measure(
+            self._image, self._truth.segmentation, preset, on_done=then, on_taken=self._check, **self._news(low, high)
+        )
+
+    def _onCancelled(self) -> None:
+        for marks in self._marks:
+            marks.stop()
+        self._onError("")
+
+    def _check(self) -> None:
+        self._unwritten()
+        self._truth.check()
 
     def _news(self, low: float, high: float) -> dict[str, Any]:
         return {
             "on_progress": lambda fraction, words: self._onProgress(low + (high - low) * fraction, words),
             "on_error": self._onError,
-            "on_cancelled": lambda: self._onError(""),
+            "on_cancelled": self._onCancelled,
             "on_note": self._onNote,
         }

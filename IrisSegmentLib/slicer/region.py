@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import slicer
@@ -22,7 +23,8 @@ class Region:
     """The part of a volume's voxels that lies in a region.
 
     :param shape: of the volume, (I, J, K); low: the first voxel of the box around the region.
-    :param inside: (I, J, K) bool, within that box.
+    :param high: the first beyond it; outside: whether what is meant lies outside of the region.
+    :param matrix: from indices to mm along the region's axes from its center, (4, 4); size: of the region in mm.
 
     Example::
 
@@ -32,38 +34,50 @@ class Region:
 
     shape: Index
     low: Index
-    inside: np.ndarray
+    high: Index
+    outside: bool
+    matrix: np.ndarray
+    size: tuple[float, ...]
 
     @classmethod
     def of(cls, roiNode: slicer.vtkMRMLMarkupsROINode, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Region:
         """:raises IrisError: when the region does not meet the volume, or lies under a transform that is not linear."""
         shape = volumeNode.GetImageData().GetDimensions()
         matrix, size = _voxelsToRegion(roiNode, volumeNode), roiNode.GetSize()
-        if roiNode.GetInsideOut():
-            low: tuple[int, ...] = (0, 0, 0)
-            inside = ~_inside(matrix, low, shape, size)
-        else:
-            low, high = _box(matrix, shape, size)
-            inside = _inside(matrix, low, high, size)
-        if not inside.any():
+        outside = bool(roiNode.GetInsideOut())
+        low, high = ((0, 0, 0), tuple(shape)) if outside else _box(matrix, shape, size)
+        region = cls(tuple(shape), low, high, outside, matrix, tuple(size))
+        if not any(region._within(k, k + 1).any() for k in range(low[2], high[2])):  # the first plane tells mostly
             raise IrisError(
                 f"The region '{roiNode.GetName()}' does not meet '{volumeNode.GetName()}'; move it, or choose none."
             )
-        return cls(tuple(shape), low, inside)
+        return region
+
+    @cached_property
+    def inside(self) -> np.ndarray:
+        """Which voxels of the box are meant: (I, J, K) bool. Takes a while in a large scan, once."""
+        return self._within(self.low[2], self.high[2])
+
+    @property
+    def box(self) -> tuple[slice, ...]:
+        return tuple(slice(low, high) for low, high in zip(self.low, self.high, strict=True))
+
+    def _within(self, low: int, high: int) -> np.ndarray:
+        """Which voxels of the box's planes from ``low`` to before ``high`` are meant."""
+        inside = _inside(self.matrix, (*self.low[:2], low), (*self.high[:2], high), self.size)
+        return ~inside if self.outside else inside
 
     def cut(self, volume: Volume) -> Volume:
         """The box around the region as a scan of its own."""
-        box = tuple(slice(low, low + length) for low, length in zip(self.low, self.inside.shape, strict=True))
         affine = volume.affine.copy()
         affine[:3, 3] = (volume.affine @ [*self.low, 1])[:3]
-        return Volume(volume.array[box], affine, volume.name)
+        return Volume(volume.array[self.box], affine, volume.name)
 
     def pasted(self, result: Result, volume: Volume) -> Result:
         """The result of the box on all voxels of the volume, with nothing outside the region."""
         part = result.segmentation
         layers = np.zeros((len(part.layers), *self.shape), part.layers.dtype)
-        box = tuple(slice(low, low + length) for low, length in zip(self.low, self.inside.shape, strict=True))
-        layers[(slice(None), *box)] = np.where(self.inside, part.layers, 0)
+        layers[(slice(None), *self.box)] = np.where(self.inside, part.layers, 0)
         whole = replace(part, layers=layers, affine=volume.affine)
         return replace(result, segmentation=whole, volumes_ml=whole.volumes_ml())
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import slicer
 
 from .doubts import keepDoubt
-from .segments import Voxels, addSegments, isOurs, isTagged, sign
+from .segments import Voxels, addSegments, forget, isOurs, isTagged, sign
 from .tags import TAG, TARGET_ROLE
 
 if TYPE_CHECKING:
@@ -43,13 +43,9 @@ def fill(
 ) -> list[str]:
     """Put a result into a node of this module, in place of what this module put there before; returns its segments'
     IDs."""
-    segmentation = node.GetSegmentation()
-    before = [segmentID for segmentID in segmentation.GetSegmentIDs() if isTagged(node, segmentID)]
-    if len(before) == segmentation.GetNumberOfSegments():
-        segmentation.RemoveAllSegments()  # one by one each would be wiped from the layer that they share
-    for segmentID in before:
-        segmentation.RemoveSegment(segmentID)
-    ids = addSegments(node, result.segmentation, voxels)
+    before = [segmentID for segmentID in node.GetSegmentation().GetSegmentIDs() if isTagged(node, segmentID)]
+    forget(node, before)
+    ids = addSegments(node, voxels)
     sign(node, ids, result, preset, strategy, voxels)
     return ids
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
 import vtk
-from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+from vtk.util.numpy_support import vtk_to_numpy
 
 from .. import __version__
-from ..imaging.volume import Segmentation, VoxelBox
+from ..imaging.volume import Segmentation, VoxelBox, boxes_of
 from .tags import TAG, tagOf
 
 if TYPE_CHECKING:
@@ -25,20 +26,17 @@ FINGERPRINT = "Fingerprint"  # the tag by which a segment is known again
 BINARY_LABELMAP = "Binary labelmap"
 
 
-def labelmapOf(segmentation: Segmentation, number: int) -> slicer.vtkOrientedImageData:
-    """One segment as an image no larger than it is, in the grid of the whole."""
-    words, box = segmentation.segments[number], segmentation.boxes[number]
-    part = segmentation.layers[words.layer][box].transpose(2, 1, 0) == words.label
-    return _image(np.ascontiguousarray(part).view(np.uint8), _extent(box), segmentation.affine)
-
-
-def _image(labels: np.ndarray, extent: tuple[int, ...], affine: np.ndarray) -> slicer.vtkOrientedImageData:
+def imageOf(labels: np.ndarray, low: Sequence[int], affine: np.ndarray) -> slicer.vtkOrientedImageData:
+    """An image of labels, (K, J, I), whose first voxel is ``low``, I, J, K, of a grid. Can be made on any thread: while
+    the values are copied the others go on."""
     image = slicer.vtkOrientedImageData()
-    image.SetExtent(extent)
+    image.SetExtent([int(n) for a, b in zip(low, labels.shape[::-1], strict=True) for n in (a, a + b - 1)])
     image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(affine))
     if labels.size:
-        scalars = numpy_to_vtk(labels.ravel(), deep=True)
+        scalars = vtk.vtkUnsignedCharArray()
         scalars.SetName("ImageScalars")
+        scalars.SetNumberOfValues(labels.size)
+        np.copyto(vtk_to_numpy(scalars).reshape(labels.shape), labels, casting="unsafe")
         image.GetPointData().SetScalars(scalars)
     else:
         image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
@@ -54,44 +52,79 @@ def _extent(box: VoxelBox) -> tuple[int, ...]:
 class Voxels:
     """A result's voxels as the scene takes them: put together away from the main thread, where it takes no one's time.
 
-    :param labels: (K, J, I) uint8, cut to what is not empty; extent: where that is, in the grid of the whole.
+    :param segmentation: with one layer, as the engine gives it.
     :param signatures: per segment, what its voxels are known by.
     """
 
-    labels: np.ndarray
-    extent: tuple[int, ...]
+    segmentation: Segmentation
     signatures: tuple[str, ...]
 
     @classmethod
-    def of(cls, segmentation: Segmentation) -> Voxels:
-        """:param segmentation: with one layer, as the engine gives it."""
-        (layer,) = segmentation.layers
-        boxes = [box for box in segmentation.boxes if box[0].stop]
-        union = tuple(
-            slice(min((b[n].start for b in boxes), default=0), max((b[n].stop for b in boxes), default=0))
-            for n in range(3)
+    def of(cls, segmentation: Segmentation, apart: bool = False) -> Voxels:
+        """:param apart: whether `parts` are wanted, else `whole`."""
+        signatures = tuple(_signature(_extent(box), mask) for box, mask in _masks(segmentation))
+        voxels = cls(segmentation, signatures)
+        _ready = voxels.parts if apart else voxels.whole
+        return voxels
+
+    @cached_property
+    def whole(self) -> slicer.vtkOrientedImageData:
+        """All segments, by their labels: what they share. Cut to what is not empty."""
+        (layer,) = self.segmentation.layers
+        boxes = [box for box in self.segmentation.boxes if box[0].stop]
+        low = [min((box[n].start for box in boxes), default=0) for n in range(3)]
+        union = tuple(slice(n, max((box[axis].stop for box in boxes), default=0)) for axis, n in enumerate(low))
+        return imageOf(layer[union].transpose(2, 1, 0), low, self.segmentation.affine)
+
+    @cached_property
+    def parts(self) -> tuple[slicer.vtkOrientedImageData, ...]:
+        """Each segment by itself, 0 and 1, cut to what is not empty."""
+        return tuple(
+            imageOf(mask, [side.start for side in box], self.segmentation.affine)
+            for box, mask in _masks(self.segmentation)
         )
-        labels = np.ascontiguousarray(layer[union].transpose(2, 1, 0), np.uint8)
-        signatures = tuple(
-            _signature(_extent(box), layer[box].transpose(2, 1, 0) == words.label)
-            for box, words in zip(segmentation.boxes, segmentation.segments, strict=True)
-        )
-        return cls(labels, _extent(union), signatures)  # type: ignore[arg-type]
 
 
-def addSegments(node: slicer.vtkMRMLSegmentationNode, segmentation: Segmentation, voxels: Voxels) -> list[str]:
+def _masks(segmentation: Segmentation) -> Iterator[tuple[VoxelBox, np.ndarray]]:
+    """Each segment's box and what of it is the segment, (K, J, I)."""
+    for box, words in zip(segmentation.boxes, segmentation.segments, strict=True):
+        yield box, segmentation.layers[words.layer][box].transpose(2, 1, 0) == words.label
+
+
+def addSegments(node: slicer.vtkMRMLSegmentationNode, voxels: Voxels) -> list[str]:
     """A result's segments as new ones of a node on the same voxels, in a layer that they share; returns their IDs."""
-    image = _image(voxels.labels, voxels.extent, segmentation.affine)
-    ids = []
-    for words in segmentation.segments:
-        segment = slicer.vtkSegment()
-        segment.SetName(words.name)
-        segment.SetColor(*words.color)
-        segment.SetLabelValue(words.label)
-        segment.AddRepresentation(BINARY_LABELMAP, image)
-        node.GetSegmentation().AddSegment(segment)
-        ids.append(node.GetSegmentation().GetSegmentIdBySegment(segment))
-    return ids
+    words = voxels.segmentation.segments
+    return [addSegment(node, each.name, each.color, voxels.whole, each.label) for each in words]
+
+
+def addSegment(
+    node: slicer.vtkMRMLSegmentationNode,
+    name: str,
+    color: Sequence[float],
+    image: slicer.vtkOrientedImageData,
+    label: int = 1,
+) -> str:
+    """A new segment; returns its ID."""
+    segment = slicer.vtkSegment()
+    segment.SetName(name)
+    segment.SetColor(*color)
+    segment.SetLabelValue(label)
+    segment.AddRepresentation(BINARY_LABELMAP, image)
+    node.GetSegmentation().AddSegment(segment)
+    return str(node.GetSegmentation().GetSegmentIdBySegment(segment))
+
+
+def forget(node: slicer.vtkMRMLSegmentationNode, segmentIDs: Sequence[str]) -> None:
+    """Remove segments. Slicer wipes each from the layer that it shares, voxel by voxel: where nobody else shares it,
+    they let go of it first."""
+    segmentation = node.GetSegmentation()
+    layers = {i: segmentation.GetSegment(i).GetRepresentation(BINARY_LABELMAP) for i in segmentation.GetSegmentIDs()}
+    others = [layer for segmentID, layer in layers.items() if segmentID not in segmentIDs]
+    for segmentID in segmentIDs:
+        if not any(layers[segmentID] is other for other in others):
+            segmentation.GetSegment(segmentID).AddRepresentation(BINARY_LABELMAP, slicer.vtkOrientedImageData())
+    for segmentID in segmentIDs:
+        segmentation.RemoveSegment(segmentID)
 
 
 def sign(
@@ -154,7 +187,7 @@ def hasWrittenVoxels(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> bo
 
 def isEmpty(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> bool:
     """Whether a segment has no voxel."""
-    return _voxels(node, segmentID) is None
+    return cutOut(node, segmentID) is None
 
 
 # When a segment's layer was last written to, and what its voxels were known by then, so that they are looked at once;
@@ -176,7 +209,7 @@ def _signatureOf(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> str:
     """Changes with a segment's voxels, not with those of its neighbors in a shared layer."""
     key, when = (node.GetID(), segmentID), _time(node.GetSegmentation().GetSegment(segmentID))
     if _seen.get(key, (-2, ""))[0] != when:
-        voxels = _voxels(node, segmentID)
+        voxels = cutOut(node, segmentID)
         mask = np.zeros(0, bool) if voxels is None else vtk_to_numpy(voxels.GetPointData().GetScalars()) > 0
         _seen[key] = (when, _signature(() if voxels is None else voxels.GetExtent(), mask))
     return _seen[key][1]
@@ -188,12 +221,17 @@ def _signature(extent: Sequence[int], mask: np.ndarray) -> str:
     return f"{zlib.crc32(np.ascontiguousarray(mask).ravel().data, value):08x}"
 
 
-def _voxels(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> slicer.vtkOrientedImageData | None:
-    """A segment's voxels, the image cut to them, or None when there are none."""
-    labelmap, extent = slicer.vtkOrientedImageData(), [0] * 6
-    node.GetBinaryLabelmapRepresentation(segmentID, labelmap)
-    if labelmap.IsEmpty() or not slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(labelmap, extent):
+def cutOut(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> slicer.vtkOrientedImageData | None:
+    """A copy of a segment's voxels, 0 and 1, cut to them; None when there are none."""
+    segment = node.GetSegmentation().GetSegment(segmentID)
+    layer = segment.GetRepresentation(BINARY_LABELMAP)
+    if layer is None or layer.IsEmpty():
         return None
-    cut = slicer.vtkOrientedImageData()
-    slicer.vtkOrientedImageDataResample.CopyImage(labelmap, cut, extent)
-    return cut
+    labels = vtk_to_numpy(layer.GetPointData().GetScalars()).reshape(layer.GetDimensions()[::-1])
+    (box,) = boxes_of(labels, [segment.GetLabelValue()])
+    if not box[0].stop:
+        return None
+    toWorld = vtk.vtkMatrix4x4()
+    layer.GetImageToWorldMatrix(toWorld)
+    low = [side.start + first for side, first in zip(box[::-1], layer.GetExtent()[::2], strict=True)]
+    return imageOf(labels[box] == segment.GetLabelValue(), low, slicer.util.arrayFromVTKMatrix(toWorld))

@@ -8,7 +8,7 @@ import slicer
 
 from ..errors import IrisError
 from .results import fill, isUntouched, markResult, placeBeside, resultsOf
-from .segments import Voxels
+from .segments import Voxels, forget
 
 if TYPE_CHECKING:
     from ..context.preset import Preset
@@ -59,7 +59,11 @@ class SequenceResult:
         node.SetName(self._results.GetName())
         node.SetReferenceImageGeometryParameterFromVolumeNode(frame)
         fill(node, result, self._preset, self._strategy, voxels)
+        for old in [self._results.GetDataNodeAtValue(index), *self._refilled()]:
+            if old is not None:
+                forget(old, old.GetSegmentation().GetSegmentIDs())
         self._results.SetDataNodeAtValue(node, index)
+        forget(node, node.GetSegmentation().GetSegmentIDs())  # of which the sequence has a copy
         self._show()
 
     def _own(self) -> slicer.vtkMRMLSequenceNode | None:
@@ -78,6 +82,12 @@ class SequenceResult:
         markResult(results, self._preset.name, self._frames)
         return results
 
+    def _refilled(self) -> list[slicer.vtkMRMLSegmentationNode]:
+        """Those that browsers fill anew when the results change, and never read from."""
+        browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")
+        ours = [browser for browser in browsers if browser.IsSynchronizedSequenceNode(self._results, True)]
+        return [browser.GetProxyNode(self._results) for browser in ours if not browser.GetSaveChanges(self._results)]
+
     def _show(self) -> None:
         """Let every browser of the frames show the results in step, beside the volume and under its transform."""
         for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode"):
@@ -85,7 +95,9 @@ class SequenceResult:
                 continue
             if not browser.IsSynchronizedSequenceNode(self._results, True):
                 browser.AddSynchronizedSequenceNode(self._results)
-            slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+            proxy = browser.GetProxyNode(self._results)
+            if proxy is None or not proxy.GetSegmentation().GetNumberOfSegments():
+                slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
             volume, proxy = browser.GetProxyNode(self._frames), browser.GetProxyNode(self._results)
             if volume is not None and proxy is not None:
                 _lieBeside(proxy, volume)

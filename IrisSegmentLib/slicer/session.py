@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import slicer
@@ -17,7 +18,8 @@ from ..engine.elsewhere import Server
 from ..errors import IrisError
 from ..imaging.volume import Volume
 from .learning import Case, Learned, Learning
-from .nodes import affineOfNode, segmentationFromNode, unlessWritten, volumeFromNode
+from .marks import Marks
+from .nodes import affineOfNode, unwritten, volumeFromNode
 from .process import QtTransport
 from .region import Region
 from .results import showResult
@@ -123,11 +125,19 @@ class Session:
         if not segmentIDs:
             raise IrisError("No segment is ticked; tick at least one segment to learn.")
         image = volumeFromNode(volumeNode)
-        segmentation = segmentationFromNode(segmentationNode, volumeNode, segmentIDs)
-        done = unlessWritten(volumeNode, onDone, onError)
+        marks, check = Marks(segmentationNode, volumeNode, segmentIDs), unwritten(volumeNode)
+
+        def taken() -> None:
+            check()
+            marks.check()
+
+        def cancelled() -> None:
+            marks.stop()
+            onError("")
+
         return self._client.encode(
-            image, segmentation, name=name, on_progress=onProgress, on_done=done, on_error=onError,
-            on_cancelled=lambda: onError(""), on_note=self._onNote,
+            image, marks.segmentation, name=name, on_progress=onProgress, on_done=onDone, on_error=onError,
+            on_cancelled=cancelled, on_note=self._onNote, on_taken=taken,
         )  # fmt: skip
 
     def addReference(
@@ -259,7 +269,7 @@ class Session:
             if frames is not None:
                 frames.add(state.index, result, voxels)
             elif wish.destination is not None:
-                wish.destination.add(result, preset, volumeNode, wish.strategy, wish.onlyEmpty)
+                wish.destination.add(result, preset, volumeNode, wish.strategy, wish.onlyEmpty, voxels)
             else:
                 showResult(result, preset, volumeNode, wish.strategy, voxels)
 
@@ -283,7 +293,7 @@ class Session:
             preset,
             strategy=wish.strategy,
             source=wish.source,
-            finish=scan.finished,
+            finish=partial(scan.finished, apart=wish.destination is not None),
             on_progress=run.tell,
             on_done=done,
             on_error=lambda sentence: run.end("failed", sentence),
@@ -315,10 +325,10 @@ class _Scan:
         part = Region.of(region, volumeNode) if region is not None else None
         return cls(NodeState.of(node, index), volume, part.cut(volume) if part else volume, part)
 
-    def finished(self, result: Result) -> tuple[Result, Voxels]:
+    def finished(self, result: Result, apart: bool) -> tuple[Result, Voxels]:
         """A result of what was shown, on all voxels of the volume, ready to be written."""
         whole = self.region.pasted(result, self.volume) if self.region else result
-        return whole, Voxels.of(whole.segmentation)
+        return whole, Voxels.of(whole.segmentation, apart)
 
 
 def workerPython() -> list[str]:

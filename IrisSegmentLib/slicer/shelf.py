@@ -68,7 +68,7 @@ class PresetShelf:
 
     def load(self, path: str | Path) -> Preset:
         """:raises IrisError: when the file is missing, damaged or no preset."""
-        from ..context.preset import Preset  # needs torch, which whoever loads a preset has seen to
+        from ..context.preset import Preset  # needs safetensors, which whoever loads a preset has seen to
 
         preset = Preset.load(path)
         self.put(preset)

@@ -4,7 +4,8 @@ import torch
 from IrisSegmentLib.context import bank
 from IrisSegmentLib.context.arrangement import Place
 from IrisSegmentLib.context.bank import Average, MemoryBank, bank_name
-from IrisSegmentLib.context.preset import Preset, Reference, alone
+from IrisSegmentLib.context.levels import alone
+from IrisSegmentLib.context.preset import Preset, Reference
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.imaging.volume import Segment
 from IrisSegmentLib.network import TaskEmbeddings

@@ -8,8 +8,9 @@ import torch
 
 from IrisSegmentLib.context import retrieval
 from IrisSegmentLib.context.arrangement import Place
+from IrisSegmentLib.context.levels import alone
 from IrisSegmentLib.context.pool import Pool
-from IrisSegmentLib.context.preset import Preset, Reference, alone
+from IrisSegmentLib.context.preset import Preset, Reference
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.imaging.volume import Segment
 from IrisSegmentLib.network import TaskEmbeddings

@@ -13,8 +13,9 @@ from IrisSegmentLib.context.appearance import Appearance
 from IrisSegmentLib.context.arrangement import Place
 from IrisSegmentLib.context.cache import EmbeddingCache, content_hash
 from IrisSegmentLib.context.ensemble import joined
+from IrisSegmentLib.context.levels import alone
 from IrisSegmentLib.context.library import PresetLibrary, ranked, safe_stem
-from IrisSegmentLib.context.preset import Preset, Reference, Tuning, alone, tensors_of
+from IrisSegmentLib.context.preset import Preset, Reference, Tuning, tensors_of
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume
 from IrisSegmentLib.network import TaskEmbeddings

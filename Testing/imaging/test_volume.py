@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from IrisSegmentLib.errors import IrisError
-from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume, same_grid
+from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume, box_of, boxes_of, same_grid
 
 
 def test_spacing_and_volume_of_an_oblique_anisotropic_grid():
@@ -67,3 +67,13 @@ def test_volumes_of_a_large_scan_take_no_eight_bytes_a_voxel():
         tracemalloc.stop()
     assert found == pytest.approx((100.0, 56 * 56 * 10 * 2 / 1000, 0.0))
     assert peak < 3 * layers.nbytes
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("seed", range(4))
+def test_boxes_of_labels_are_those_of_their_masks(order, seed):
+    random = np.random.default_rng(seed)
+    layer = np.where(random.random((6, 9, 7)) < 0.02, random.integers(1, 5, (6, 9, 7)), 0).astype(np.int16)
+    layer = np.asarray(layer, order=order)[::-1]
+    labels = [4, 1, 9, 2]
+    assert boxes_of(layer, labels) == [box_of(layer == label) for label in labels]

@@ -235,6 +235,22 @@ def test_a_reference_changed_while_it_is_learned_from_is_no_preset(panel):
     assert len(panel.logic.presets) == 1
 
 
+def test_a_marking_changed_while_it_is_read_is_no_preset_and_may_change_afterwards(panel):
+    reference = mark("023")
+    labelmap = reference.GetSegmentation().GetNthSegment(0).GetRepresentation("Binary labelmap")
+    choose(panel, load("023", "A"), reference)
+    panel.ui.encodeButton.click()
+    labelmap.GetPointData().GetScalars().Modified()
+    SlicerRuntime.waitFor(lambda: not panel.logic.busy, 60)
+    assert "'Hippocampus' was changed while it was being learned from" in panel.ui.statusLabel.text
+    assert not panel.logic.presets
+    panel.ui.encodeButton.click()
+    SlicerRuntime.waitFor(lambda: panel.ui.progressBar.value > 0, 60)
+    labelmap.GetPointData().GetScalars().Modified()
+    SlicerRuntime.waitFor(lambda: not panel.logic.busy, 60)
+    assert len(panel.logic.presets) == 1, panel.ui.statusLabel.text
+
+
 def test_closing_the_scene_in_mid_run_ends_the_work(panel):
     import slicer
 

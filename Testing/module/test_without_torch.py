@@ -44,3 +44,46 @@ def test_the_panel_opens_without_torch_and_asks_for_it_when_it_is_needed():
     sections = {path.stem for path in (ROOT / "IrisSegmentLib" / "slicer" / "panels").glob("[a-z]*.py")}
     assert {name.rsplit(".", 1)[1] for name in imported.split()} == sections
     assert len(sentences) == 2 and all("install the extension 'PyTorch'" in sentence for sentence in sentences)
+
+
+FIRST_CLICKS = """
+import sys
+
+import slicer  # before Testing is on the path
+
+sys.path.append("Testing")
+import SlicerRuntime
+from radiologist import choose, encode, load, mark, results, segment
+
+SlicerRuntime.start()
+import qt
+
+qt.QSettings().clear()
+panel = SlicerRuntime.loadModule("IrisSegment/IrisSegment.py")
+choose(panel, load("023", "A"), mark("023"))
+volume = load("035", "B")
+SlicerRuntime.processEvents(1.0)
+with SlicerRuntime.EventLoopWatch() as watch:
+    encode(panel)
+    segment(panel)
+    SlicerRuntime.processEvents(0.2)
+panel.presets.save(sys.argv[1])
+panel.presets.load(sys.argv[1])
+panel.library.take(sys.argv[1])
+panel.ui.mapButton.click()
+told = panel.ui.statusLabel.text
+panel.cleanup()
+print(*results(), watch.longest_ms, "torch" in sys.modules, told, sep="|")
+"""
+
+
+def test_the_first_clicks_of_a_day_hold_nobody_and_torch_stays_with_the_worker(tmp_path):
+    """Torch takes seconds to import: in Slicer's own process the first click would wait for it. Here no other test has
+    imported anything."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", FIRST_CLICKS, str(tmp_path / "any.iris")]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    targets, longest, torch, told = done.stdout.splitlines()[-1].split("|")
+    assert (targets, torch) == ("B", "False") and "shows the map" in told
+    assert float(longest) < 50

@@ -82,7 +82,7 @@ def wrong_voxels(seed, scene):
     import slicer
 
     from IrisSegmentLib.slicer.existing import ExistingSegmentation
-    from IrisSegmentLib.slicer.nodes import segmentationFromNode
+    from IrisSegmentLib.slicer.marks import Marks
     from IrisSegmentLib.slicer.results import showResult
 
     scene.Clear(False)
@@ -96,7 +96,7 @@ def wrong_voxels(seed, scene):
     for node in (beside, mine):
         for segmentID, mask in zip(node.GetSegmentation().GetSegmentIDs(), masks, strict=True):
             if mask.any():
-                ours = segmentationFromNode(node, scan.node, [segmentID]).mask(0)
+                ours = Marks(node, scan.node, [segmentID]).segmentation().mask(0)
                 theirs = slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentID, scan.node).transpose(2, 1, 0) > 0
                 wrong += int((ours != mask).sum()) + int((theirs != mask).sum())
     return wrong

@@ -8,9 +8,9 @@ from IrisSegmentLib.errors import IrisError
 
 
 def readBack(node, volumeNode):
-    from IrisSegmentLib.slicer.nodes import segmentationFromNode
+    from IrisSegmentLib.slicer.marks import Marks
 
-    return segmentationFromNode(node, volumeNode, list(node.GetSegmentation().GetSegmentIDs()))
+    return Marks(node, volumeNode, list(node.GetSegmentation().GetSegmentIDs())).segmentation()
 
 
 @pytest.mark.parametrize("leftHanded", [False, True])
@@ -56,7 +56,7 @@ def test_slicers_own_reader_agrees():
 def test_a_reference_under_another_transform_is_read_where_it_is_seen():
     """The segmentation stays, the volume is moved and moved back by two transforms: the masks are unchanged; moved by
     one alone, they are elsewhere."""
-    from IrisSegmentLib.slicer.nodes import segmentationFromNode
+    from IrisSegmentLib.slicer.marks import Marks
     from IrisSegmentLib.slicer.results import showResult
 
     volumeNode, _ = addVolume()
@@ -68,13 +68,13 @@ def test_a_reference_under_another_transform_is_read_where_it_is_seen():
     assert np.array_equal(readBack(node, volumeNode).mask(0), blocks()[0])
     there.SetAndObserveTransformNodeID(None)
     with pytest.raises(IrisError, match="empty"):
-        segmentationFromNode(node, volumeNode, list(node.GetSegmentation().GetSegmentIDs()))
+        Marks(node, volumeNode, list(node.GetSegmentation().GetSegmentIDs())).segmentation()
 
 
 def test_overlapping_segments_keep_all_their_voxels():
     import slicer
 
-    from IrisSegmentLib.slicer.nodes import segmentationFromNode
+    from IrisSegmentLib.slicer.marks import Marks
 
     volumeNode, _ = addVolume()
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
@@ -87,7 +87,7 @@ def test_overlapping_segments_keep_all_their_voxels():
     for segmentID, mask in zip(ids, (first, second), strict=True):
         array = np.ascontiguousarray(mask.transpose(2, 1, 0)).astype(np.uint8)
         slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, segmentID, volumeNode)
-    both = segmentationFromNode(node, volumeNode, ids)
+    both = Marks(node, volumeNode, ids).segmentation()
     assert np.array_equal(both.mask(0), first) and np.array_equal(both.mask(1), second) and len(both.layers) == 2
 
 

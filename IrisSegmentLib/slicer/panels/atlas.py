@@ -70,7 +70,7 @@ class AtlasPanel:
         self._watched = []
 
     def draw(self) -> None:
-        from ...context.atlas import atlas  # needs torch, which is there when a preset is
+        from ...context.atlas import atlas  # needs safetensors, which is there when a preset is
 
         with self._teller.errorsInWords():
             left = self._collect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import qt
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
     from ...context.preset import Preset
 
 Key = tuple[str, int]  # of a volume, and the time of its voxels
+POLL_MS = 5  # how soon it is seen that a scan was looked at
 
 
 class FitPanel:
-    """A label under the presets. Scans are looked at one after the other, so that no one waits for it.
+    """A label under the presets. Scans are looked at one after the other on another thread: no one waits for it.
 
     :param currentPreset: what will be used, or None; targets: the volumes that it will be used on.
     """
@@ -32,9 +34,11 @@ class FitPanel:
     ) -> None:
         self.ui, self._currentPreset, self._targets = ui, currentPreset, targets
         self._seen: dict[Key, Appearance | None] = {}  # None for a scan that cannot be looked at
+        self._looker = ThreadPoolExecutor(1, thread_name_prefix="iris-looks")
+        self._looking: tuple[Key, Future[Appearance]] | None = None
         self._soon = qt.QTimer()
         self._soon.setSingleShot(True)
-        self._soon.setInterval(0)
+        self._soon.setInterval(POLL_MS)
         self._soon.connect("timeout()", self._lookAtOne)
         ui.fitLabel.hide()
 
@@ -44,17 +48,39 @@ class FitPanel:
 
     def close(self) -> None:
         self._soon.stop()
+        self._looker.shutdown(wait=False, cancel_futures=True)
 
     def _lookAtOne(self) -> None:
         preset, targets = self._currentPreset(), self._targets()
         known = preset is not None and preset.appearances()
+        if self._looking is not None:
+            key, looked = self._looking
+            if not looked.done():
+                self._soon.start()
+                return
+            self._keep(key, looked.result())
+            self._looking = None
         unseen = [volume for volume in targets if _key(volume) not in self._seen] if known else []
         if unseen:
-            there = {key: seen for key, seen in self._seen.items() if slicer.mrmlScene.GetNodeByID(key[0]) is not None}
-            self._seen = {**there, _key(unseen[0]): _appearance(unseen[0])}
+            self._look(unseen[0])
             self._soon.start()
             return
         self._tell(preset.appearances() if known else [], targets)
+
+    def _look(self, volume: slicer.vtkMRMLScalarVolumeNode) -> None:
+        from ...context.appearance import Appearance
+        from ..nodes import volumeFromNode
+
+        try:
+            scan = volumeFromNode(volume)
+        except IrisError:
+            self._keep(_key(volume), None)  # it is said when it is segmented
+        else:
+            self._looking = (_key(volume), self._looker.submit(Appearance.of, scan))
+
+    def _keep(self, key: Key, seen: Appearance | None) -> None:
+        there = {key: seen for key, seen in self._seen.items() if slicer.mrmlScene.GetNodeByID(key[0]) is not None}
+        self._seen = {**there, key: seen}
 
     def _tell(self, references: list[Appearance], targets: list[slicer.vtkMRMLScalarVolumeNode]) -> None:
         doubts = []
@@ -73,16 +99,6 @@ class FitPanel:
 def _key(volume: slicer.vtkMRMLScalarVolumeNode) -> Key:
     image = volume.GetImageData()
     return (volume.GetID(), image.GetMTime() if image is not None else 0)
-
-
-def _appearance(volume: slicer.vtkMRMLScalarVolumeNode) -> Appearance | None:
-    from ...context.appearance import Appearance  # needs torch, which is there when a preset is
-    from ..nodes import volumeFromNode
-
-    try:
-        return Appearance.of(volumeFromNode(volume))
-    except IrisError:
-        return None  # it is said when it is segmented
 
 
 def _differences(references: list[Appearance], target: Appearance) -> list[str]:

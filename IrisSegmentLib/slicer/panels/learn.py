@@ -132,7 +132,7 @@ class LearnPanel:
         return [chosen, *others][:MOST]
 
     def _learn(self, tune: bool) -> None:
-        from ..learning import Case  # needs torch, which is there when there are results
+        from ..learning import Case
 
         finding = self._reviewed.current()
         preset = self._presetOf(finding)

@@ -15,7 +15,6 @@ from .common import Teller, enable, fileToOpen, fileToSave, running, setUpTable,
 from .presets import PRESET_FILES
 
 if TYPE_CHECKING:
-    from ...context.appearance import Appearance
     from ...context.library import Kept, Match, PresetLibrary
     from ...context.preset import Preset
     from ...engine.client import Look
@@ -65,7 +64,7 @@ class LibraryPanel:
         self._onChanged = onChanged
         self._opened: PresetLibrary | None = None
         self._shown: list[Kept] = []
-        self._look: tuple[Look, Appearance] | None = None  # at the volume that presets are ranked for
+        self._look: Look | None = None  # at the volume that presets are ranked for
         self._setUpTable()
         ui.searchEdit.connect("textChanged(QString)", lambda words: self.show())
         ui.libraryTable.connect("itemSelectionChanged()", self._onSelected)
@@ -179,11 +178,8 @@ class LibraryPanel:
             self._looker.look(volume, tell, lambda look: self._onLook(volume, look), self._teller.fail)
 
     def _onLook(self, volume: slicer.vtkMRMLScalarVolumeNode, look: Look) -> None:
-        from ...context.appearance import Appearance
-        from ..nodes import volumeFromNode
-
         with self._teller.errorsInWords():
-            self._look = (look, Appearance.of(volumeFromNode(volume)))
+            self._look = look
             self.show()
             best = next((match for match in self._matches() if match.similarity is not None), None)
             if best is None:
@@ -222,8 +218,8 @@ class LibraryPanel:
         kept = self._opened.presets(self.ui.searchEdit.text)
         if self._look is None:
             return [Match(found, None, ()) for found in kept]
-        look, appearance = self._look
-        return ranked(kept, look.vector, look.network, appearance)
+        look = self._look
+        return ranked(kept, look.vector, look.network, look.appearance)
 
     def _do(self, act: Callable[[PresetLibrary], Path], words: str) -> None:
         """Change the library, show and select what became of it, and tell."""

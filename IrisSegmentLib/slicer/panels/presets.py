@@ -150,7 +150,7 @@ class PresetsPanel:
             self.load(path)
 
     def _askAndSave(self) -> None:
-        from ...context.library import safe_stem  # needs torch, which is there when a preset is
+        from ...context.library import safe_stem  # needs safetensors, which is there when a preset is
 
         suggestion = settings.presetFolder() / f"{safe_stem(self.current().name)}.iris"
         path = fileToSave(_("Save preset"), str(suggestion), PRESET_FILES)
