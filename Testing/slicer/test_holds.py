@@ -118,3 +118,24 @@ def test_a_region_is_looked_at(volumeNode, scene):
             region = Region.of(node, volumeNode)
             region.cut(volumeFromNode(volumeNode))
         assert region.inside.any() and region.inside.all() != outside
+
+
+def test_what_must_be_resampled_is_in_pieces(answer, abdomen, volumeNode, scene, monkeypatch):
+    """The thread that does it holds Python's lock meanwhile, and the application waits for that."""
+    import slicer
+
+    from IrisSegmentLib.slicer.marks import Marks
+    from IrisSegmentLib.slicer.results import showResult
+
+    node = showResult(answer, abdomen, volumeNode)
+    turned = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "turned")
+    matrix = np.eye(4)
+    matrix[:2, :2] = [[np.cos(0.1), -np.sin(0.1)], [np.sin(0.1), np.cos(0.1)]]
+    turned.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    node.SetAndObserveTransformNodeID(turned.GetID())
+    ids = list(node.GetSegmentation().GetSegmentIDs())[:10]
+    times = []
+    monkeypatch.setattr(time, "sleep", lambda seconds: times.append(time.thread_time()))
+    marks = Marks(node, volumeNode, ids)
+    marks.segmentation()
+    assert len(times) > 20 and 1000 * np.diff(times).max() < 20
