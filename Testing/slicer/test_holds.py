@@ -139,3 +139,25 @@ def test_what_must_be_resampled_is_in_pieces(answer, abdomen, volumeNode, scene,
     marks = Marks(node, volumeNode, ids)
     marks.segmentation()
     assert len(times) > 20 and 1000 * np.diff(times).max() < 20
+
+
+def test_an_edited_result_was_looked_at_elsewhere(answer, abdomen, volumeNode):
+    """Its layer was written to, so that each of its segments must be looked at to know whose it is."""
+    from IrisSegmentLib.slicer.results import showResult
+    from IrisSegmentLib.slicer.segments import Voxels, lookedAt
+
+    node = showResult(answer, abdomen, volumeNode)
+    layer = node.GetSegmentation().GetNthSegment(0).GetRepresentation("Binary labelmap")
+    layer.GetPointData().GetScalars().Modified()  # a person's stroke, undone
+    voxels = Voxels.of(answer.segmentation)
+    with held("What is to be looked at"):
+        look = lookedAt([node])
+    look()  # elsewhere
+    with held("A result in place of one that was written to"):
+        assert showResult(answer, abdomen, volumeNode, "ensemble", voxels) is node
+    layer = node.GetSegmentation().GetNthSegment(0).GetRepresentation("Binary labelmap")
+    scalars = layer.GetPointData().GetScalars()
+    scalars.SetValue(scalars.GetNumberOfValues() // 2, 1)
+    scalars.Modified()
+    lookedAt([node])()
+    assert showResult(answer, abdomen, volumeNode, "ensemble", voxels) is not node, "a stroke that stays is a person's"
