@@ -205,7 +205,9 @@ def lookedAt(nodes: Sequence[slicer.vtkMRMLSegmentationNode]) -> Callable[[], No
 
 def isEmpty(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> bool:
     """Whether a segment has no voxel."""
-    return cutOut(node, segmentID) is None
+    segment = node.GetSegmentation().GetSegment(segmentID)
+    layer, label = _layerOf(segment), segment.GetLabelValue()
+    return layer is None or not any((plane == label).any() for plane in layer[1])  # the first that is found will do
 
 
 # When a segment's layer was last written to, and what its voxels were known by then, so that they are looked at once;
