@@ -119,7 +119,8 @@ class Session:
     ) -> Job:
         """Learn a preset from a marked volume, in the background.
 
-        :raises IrisError: at once, for a reference that cannot be learned from.
+        :raises IrisError: at once, for a reference without image, segments or voxels; what is found when these are read
+            is told by ``onError``.
         """
         if not segmentIDs:
             raise IrisError("No segment is ticked; tick at least one segment to learn.")
