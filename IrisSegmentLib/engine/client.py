@@ -238,9 +238,7 @@ class EngineClient:
 
         return self._ask("look", stage, answer, callbacks)
 
-    def tune(
-        self, preset: Preset, scans: Sequence[tuple[Volume, Masks]], *, steps: int = 60, **callbacks: Any
-    ) -> Job:
+    def tune(self, preset: Preset, scans: Sequence[tuple[Volume, Masks]], *, steps: int = 60, **callbacks: Any) -> Job:
         """A preset and segmented scans to a `Tuned`, as `Engine.tune`; callbacks as `Job` names them."""
 
         def stage(number: int, folder: Path) -> Message:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -185,9 +185,29 @@ def hasWrittenVoxels(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> bo
     return _seen.get((node.GetID(), segmentID)) == (_time(segment), signature)
 
 
+def lookedAt(nodes: Sequence[slicer.vtkMRMLSegmentationNode]) -> Callable[[], None]:
+    """What looks, on any thread, at those segments of this module that were not looked at since they were written to:
+    `isOurs` then knows at once."""
+    looks = [
+        look
+        for node in nodes
+        for segmentID in node.GetSegmentation().GetSegmentIDs()
+        if isTagged(node, segmentID)
+        for look in _unseen(node, segmentID)
+    ]
+
+    def lookAtAll() -> None:
+        while looks:
+            looks.pop()()
+
+    return lookAtAll
+
+
 def isEmpty(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> bool:
     """Whether a segment has no voxel."""
-    return cutOut(node, segmentID) is None
+    segment = node.GetSegmentation().GetSegment(segmentID)
+    layer, label = _layerOf(segment), segment.GetLabelValue()
+    return layer is None or not any((plane == label).any() for plane in layer[1])  # the first that is found will do
 
 
 # When a segment's layer was last written to, and what its voxels were known by then, so that they are looked at once;
@@ -207,12 +227,24 @@ def _wordsOf(segment: slicer.vtkSegment) -> str:
 
 def _signatureOf(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> str:
     """Changes with a segment's voxels, not with those of its neighbors in a shared layer."""
-    key, when = (node.GetID(), segmentID), _time(node.GetSegmentation().GetSegment(segmentID))
-    if _seen.get(key, (-2, ""))[0] != when:
-        voxels = cutOut(node, segmentID)
-        mask = np.zeros(0, bool) if voxels is None else vtk_to_numpy(voxels.GetPointData().GetScalars()) > 0
-        _seen[key] = (when, _signature(() if voxels is None else voxels.GetExtent(), mask))
-    return _seen[key][1]
+    for look in _unseen(node, segmentID):
+        look()
+    return _seen[node.GetID(), segmentID][1]
+
+
+def _unseen(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> list[Callable[[], None]]:
+    """What looks at a segment's voxels, on any thread; nothing when they were looked at since they were written to."""
+    segment = node.GetSegmentation().GetSegment(segmentID)
+    key, when, layer, label = (node.GetID(), segmentID), _time(segment), _layerOf(segment), segment.GetLabelValue()
+    if _seen.get(key, (-2, ""))[0] == when:
+        return []
+
+    def look() -> None:
+        found = _masked(layer, label)
+        signature = _signature((), np.zeros(0, bool)) if found is None else _signature(*found)
+        _seen[key] = (when, signature)
+
+    return [look]
 
 
 def _signature(extent: Sequence[int], mask: np.ndarray) -> str:
@@ -224,14 +256,31 @@ def _signature(extent: Sequence[int], mask: np.ndarray) -> str:
 def cutOut(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> slicer.vtkOrientedImageData | None:
     """A copy of a segment's voxels, 0 and 1, cut to them; None when there are none."""
     segment = node.GetSegmentation().GetSegment(segmentID)
+    found = _masked(_layerOf(segment), segment.GetLabelValue())
+    if found is None:
+        return None
+    extent, mask = found
+    toWorld = vtk.vtkMatrix4x4()
+    segment.GetRepresentation(BINARY_LABELMAP).GetImageToWorldMatrix(toWorld)
+    return imageOf(mask, extent[::2], slicer.util.arrayFromVTKMatrix(toWorld))
+
+
+def _layerOf(segment: slicer.vtkSegment) -> tuple[tuple[int, ...], np.ndarray] | None:
+    """The extent of the layer that a segment lies in, and its labels (K, J, I), no copy; None when it has no voxels."""
     layer = segment.GetRepresentation(BINARY_LABELMAP)
     if layer is None or layer.IsEmpty():
         return None
     labels = vtk_to_numpy(layer.GetPointData().GetScalars()).reshape(layer.GetDimensions()[::-1])
-    (box,) = boxes_of(labels, [segment.GetLabelValue()])
+    return tuple(layer.GetExtent()), labels
+
+
+def _masked(layer: tuple[tuple[int, ...], np.ndarray] | None, label: int) -> tuple[tuple[int, ...], np.ndarray] | None:
+    """The smallest extent that holds a label, and which voxels (K, J, I) of it do; None when there are none."""
+    if layer is None:
+        return None
+    extent, labels = layer
+    (box,) = boxes_of(labels, [label])
     if not box[0].stop:
         return None
-    toWorld = vtk.vtkMatrix4x4()
-    layer.GetImageToWorldMatrix(toWorld)
-    low = [side.start + first for side, first in zip(box[::-1], layer.GetExtent()[::2], strict=True)]
-    return imageOf(labels[box] == segment.GetLabelValue(), low, slicer.util.arrayFromVTKMatrix(toWorld))
+    sides = zip(extent[::2], box[::-1], strict=True)
+    return tuple(low + n for low, side in sides for n in (side.start, side.stop - 1)), labels[box] == label

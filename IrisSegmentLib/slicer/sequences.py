@@ -68,8 +68,7 @@ class SequenceResult:
 
     def _own(self) -> slicer.vtkMRMLSequenceNode | None:
         for results in resultsOf(self._preset.name, self._frames):
-            frames = [results.GetNthDataNode(number) for number in range(results.GetNumberOfDataNodes())]
-            if all(isUntouched(node) for node in [*frames, *proxiesOf(results)]):
+            if all(isUntouched(node) for node in _framesAndProxies(results)):
                 return results
         return None
 
@@ -101,6 +100,17 @@ class SequenceResult:
             volume, proxy = browser.GetProxyNode(self._frames), browser.GetProxyNode(self._results)
             if volume is not None and proxy is not None:
                 _lieBeside(proxy, volume)
+
+
+def earlierResults(presetName: str, node: slicer.vtkMRMLNode) -> list[slicer.vtkMRMLSegmentationNode]:
+    """What a preset of this name has made of a volume, or of each frame of a sequence."""
+    found = resultsOf(presetName, node)
+    return [n for results in found for n in _framesAndProxies(results)] if node.IsA("vtkMRMLSequenceNode") else found
+
+
+def _framesAndProxies(results: slicer.vtkMRMLSequenceNode) -> list[slicer.vtkMRMLSegmentationNode]:
+    frames = [results.GetNthDataNode(number) for number in range(results.GetNumberOfDataNodes())]
+    return [*frames, *proxiesOf(results)]
 
 
 def _lieBeside(proxy: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarVolumeNode) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import slicer
@@ -23,8 +22,8 @@ from .nodes import affineOfNode, unwritten, volumeFromNode
 from .process import QtTransport
 from .region import Region
 from .results import showResult
-from .segments import Voxels
-from .sequences import SequenceResult, framesOf
+from .segments import Voxels, lookedAt
+from .sequences import SequenceResult, earlierResults, framesOf
 from .targetrun import OnTarget, TargetRun
 from .wish import Wish
 
@@ -120,7 +119,8 @@ class Session:
     ) -> Job:
         """Learn a preset from a marked volume, in the background.
 
-        :raises IrisError: at once, for a reference that cannot be learned from.
+        :raises IrisError: at once, for a reference without image, segments or voxels; what is found when these are read
+            is told by ``onError``.
         """
         if not segmentIDs:
             raise IrisError("No segment is ticked; tick at least one segment to learn.")
@@ -263,6 +263,7 @@ class Session:
         frames = SequenceResult(node, preset, wish.strategy) if sequence else None
         if wish.destination is not None:
             wish.destination.check(node)
+        look = lookedAt([wish.destination.node] if wish.destination is not None else earlierResults(preset.name, node))
 
         def show(result: Result, voxels: Voxels, state: NodeState) -> None:
             volumeNode = state.unchangedNode()
@@ -276,9 +277,15 @@ class Session:
         run = TargetRun(node.GetID(), len(scans), onTarget, onEnded)
         self._runs.append(run)
         for scan in scans:
-            run.add(self._ask(run, scan, preset, wish, show))
+            run.add(self._ask(run, scan, preset, wish, show, look))
 
-    def _ask(self, run: TargetRun, scan: _Scan, preset: Preset, wish: Wish, show: Show) -> Job:
+    def _ask(
+        self, run: TargetRun, scan: _Scan, preset: Preset, wish: Wish, show: Show, look: Callable[[], None]
+    ) -> Job:
+        def finished(result: Result) -> tuple[Result, Voxels]:
+            look()  # while nobody waits for it
+            return scan.finished(result, apart=wish.destination is not None)
+
         def done(outcome: tuple[Result, Voxels]) -> None:
             result, voxels = outcome
             try:
@@ -293,7 +300,7 @@ class Session:
             preset,
             strategy=wish.strategy,
             source=wish.source,
-            finish=partial(scan.finished, apart=wish.destination is not None),
+            finish=finished,
             on_progress=run.tell,
             on_done=done,
             on_error=lambda sentence: run.end("failed", sentence),

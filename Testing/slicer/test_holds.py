@@ -118,3 +118,46 @@ def test_a_region_is_looked_at(volumeNode, scene):
             region = Region.of(node, volumeNode)
             region.cut(volumeFromNode(volumeNode))
         assert region.inside.any() and region.inside.all() != outside
+
+
+def test_what_must_be_resampled_is_in_pieces(answer, abdomen, volumeNode, scene, monkeypatch):
+    """The thread that does it holds Python's lock meanwhile, and the application waits for that."""
+    import slicer
+
+    from IrisSegmentLib.slicer.marks import Marks
+    from IrisSegmentLib.slicer.results import showResult
+
+    node = showResult(answer, abdomen, volumeNode)
+    turned = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "turned")
+    matrix = np.eye(4)
+    matrix[:2, :2] = [[np.cos(0.1), -np.sin(0.1)], [np.sin(0.1), np.cos(0.1)]]
+    turned.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    node.SetAndObserveTransformNodeID(turned.GetID())
+    ids = list(node.GetSegmentation().GetSegmentIDs())[:10]
+    times = []
+    monkeypatch.setattr(time, "sleep", lambda seconds: times.append(time.thread_time()))
+    marks = Marks(node, volumeNode, ids)
+    marks.segmentation()
+    assert len(times) > 20 and 1000 * np.diff(times).max() < 20
+
+
+def test_an_edited_result_was_looked_at_elsewhere(answer, abdomen, volumeNode):
+    """Its layer was written to, so that each of its segments must be looked at to know whose it is."""
+    from IrisSegmentLib.slicer.results import showResult
+    from IrisSegmentLib.slicer.segments import Voxels, lookedAt
+
+    node = showResult(answer, abdomen, volumeNode)
+    layer = node.GetSegmentation().GetNthSegment(0).GetRepresentation("Binary labelmap")
+    layer.GetPointData().GetScalars().Modified()  # a person's stroke, undone
+    voxels = Voxels.of(answer.segmentation)
+    with held("What is to be looked at"):
+        look = lookedAt([node])
+    look()  # elsewhere
+    with held("A result in place of one that was written to"):
+        assert showResult(answer, abdomen, volumeNode, "ensemble", voxels) is node
+    layer = node.GetSegmentation().GetNthSegment(0).GetRepresentation("Binary labelmap")
+    scalars = layer.GetPointData().GetScalars()
+    scalars.SetValue(scalars.GetNumberOfValues() // 2, 1)
+    scalars.Modified()
+    lookedAt([node])()
+    assert showResult(answer, abdomen, volumeNode, "ensemble", voxels) is not node, "a stroke that stays is a person's"
