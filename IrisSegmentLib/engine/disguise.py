@@ -100,8 +100,8 @@ class Disguise:
             raise ValueError("other voxels")
         if int(labels.max()) > count or len(doubt["places"]) != count:
             raise ValueError("other segments")
-        empty = done.get("left_empty", [])  # a server of an earlier version leaves nothing empty
-        if len(empty) not in (0, count) or not all(isinstance(e, bool) for e in empty):
+        empty = done["left_empty"]
+        if len(empty) != count or not all(isinstance(e, bool) for e in empty):
             raise ValueError("other segments")
         affine = [list(numbers(row, 4)) for row in doubt["affine"]]
         places = [list(numbers(place, 3)) for place in doubt["places"]]
