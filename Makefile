@@ -13,7 +13,7 @@ JOBS ?= 2
 PROCESSES ?= 1
 THREADS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) / $(PROCESSES) )))
 
-.PHONY: help install demo screenshots test lint types evaluate reproduce train clean faults fuzz geometry licences audit batch-bench batch-attack batch-thousand soak large
+.PHONY: help install demo screenshots test lint types evaluate reproduce train clean faults fuzz geometry licences audit batch-bench batch-attack batch-thousand soak large rebuild
 
 help:
 	@echo "make demo      mark one scan, segment others, write a report (about 2 minutes)"
@@ -26,6 +26,7 @@ help:
 	@echo "make batch-thousand N=1000  memory of a long batch, Ctrl-C and going on"
 	@echo "make soak      N=500 targets through one worker in one scene: memory, leftovers, answers"
 	@echo "make large     a 512x512x600 CT and 40 classes on 8 GB: time and memory"
+	@echo "make rebuild   how much of a scan can be rebuilt from what a preset keeps of it (MINUTES=14 of learning)"
 	@echo "make geometry  500 random grids against SimpleITK"
 	@echo "make licences  the license of every dependency"
 	@echo "make audit     known holes of every dependency (asks the web)"
@@ -79,6 +80,9 @@ soak: install
 large: install
 	@mkdir -p runs
 	$(BIN)/python Testing/large/large.py --json runs/large.json
+
+rebuild: install
+	PYTHONPATH=. $(BIN)/python Testing/privacy/rebuild.py --data $(DATA) --minutes $(or $(MINUTES),14)
 
 geometry: install
 	IRIS_EXAMPLES=500 $(BIN)/python -m pytest Testing/geometry --timeout 7200

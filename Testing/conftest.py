@@ -39,6 +39,17 @@ def tiny_network(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def wary_network(tiny_network, tmp_path_factory) -> Path:
+    """The same weights, for which nothing that is found is ever there."""
+    from IrisSegmentLib.network.trust import Presence, Trust
+    from IrisSegmentLib.training.publish import publish
+
+    path = tmp_path_factory.mktemp("network") / "wary.safetensors"
+    publish(tiny_network, path, trust=Trust(presence=Presence(0.0, 0.0, 0.0, 0.0, least=1.0)))
+    return path
+
+
 def public_shapes() -> dict[str, tuple[int, ...]]:
     """Names and shapes of the authors' state dict, in the small configuration of `expected_tiny.npz`."""
     lines = (ROOT / "Testing" / "network" / "public_tiny.txt").read_text().splitlines()

@@ -19,6 +19,7 @@ class Outcome:
     :param state: ``done`` or ``set aside``; reason: why it was set aside, in a sentence.
     :param result: sha256 of the file that was written for the case, empty when none was.
     :param segments, confidence, volumes_ml: per segment: its name, the Dice to expect (0..1), mL.
+    :param notes: per segment, what else a person should know of it, in a sentence; mostly none.
     :param seconds: of computing.
     :param picture: of the result, PNG; empty when it is not at hand.
     """
@@ -34,6 +35,7 @@ class Outcome:
     segments: tuple[str, ...] = ()
     confidence: tuple[float, ...] = ()
     volumes_ml: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
     seconds: float = 0.0
     picture: bytes = b""
 
@@ -58,4 +60,5 @@ class Outcome:
     def of_words(cls, words: dict[str, Any]) -> Outcome:
         """:raises ValueError: when they are not what `words` gives (or a TypeError or KeyError)."""
         lists = {name: tuple(words[name]) for name in ("segments", "confidence", "volumes_ml")}
+        lists["notes"] = tuple(words.get("notes", ("",) * len(lists["segments"])))  # none in records of before
         return cls(**{**words, **lists, "picture": base64.b64decode(words["picture"])})

@@ -73,8 +73,10 @@ def _section(outcome: Outcome, preset: Preset, picture: bytes) -> str:
         shown = f'<img alt="slice of {name}" src="data:image/png;base64,{base64.b64encode(picture).decode()}">'
     lines = "".join(
         f"<tr><td><span class=key style='background:{_css(segment.color)}'></span>"
-        f"{html.escape(segment.name)}<td class=n>{sure:.2f}<td class=n>{volume:.1f}"
-        for segment, sure, volume in zip(preset.segments, outcome.confidence, outcome.volumes_ml, strict=True)
+        f"{html.escape(segment.name)}<td class=n>{sure:.2f}<td class=n>{volume:.1f}<td>{html.escape(note)}"
+        for segment, sure, volume, note in zip(
+            preset.segments, outcome.confidence, outcome.volumes_ml, outcome.notes, strict=True
+        )
     )
     return (
         f"<section tabindex=-1>{shown}<div><h2>{name}</h2><table><tr><th>Segment<th class=n>Confidence"

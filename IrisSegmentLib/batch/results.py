@@ -19,7 +19,8 @@ def ordered(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 def write_results(outcomes: Sequence[Outcome], preset: Preset, folder: Path) -> None:
     """Columns: case, image, state, reason, confidence (the least of its segments), seconds, identity, sha256 of the
-    result; and, per segment, ``confidence NAME`` and ``volume_ml NAME``, empty where a case was set aside.
+    result; and, per segment, ``confidence NAME``, ``volume_ml NAME`` and ``note NAME``, empty where a case was set
+    aside.
 
     :raises IrisError: when the folder cannot be written to.
     """
@@ -43,6 +44,8 @@ def write_results(outcomes: Sequence[Outcome], preset: Preset, folder: Path) -> 
         for column, kind in (("confidence", "confidence"), ("volume_ml", "volumes_ml")):
             values = [getattr(o, kind)[n] if d else None for o, d in zip(rows, done, strict=True)]
             columns[f"{column} {name}"] = pa.array(values, pa.float64())
+        notes = [o.notes[n] if d else None for o, d in zip(rows, done, strict=True)]
+        columns[f"note {name}"] = pa.array(notes, pa.string())
     table = pa.table(columns).replace_schema_metadata({"network": preset.network, "preset": preset.name})
     file = io.BytesIO()
     pq.write_table(table, file)

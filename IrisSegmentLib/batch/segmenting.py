@@ -61,6 +61,7 @@ class Segmenting:
         outcome = Outcome(
             case.name, str(case.image), stamp, self._task, DONE, identity=content,
             segments=tuple(s.name for s in self._made.segments), confidence=result.confidence,
-            volumes_ml=result.volumes_ml, seconds=result.seconds, picture=picture_of(image, result.segmentation),
+            volumes_ml=result.volumes_ml, notes=tuple(result.words(n) for n in range(len(self._made.segments))),
+            seconds=result.seconds, picture=picture_of(image, result.segmentation),
         )  # fmt: skip
         return self._records.keep(outcome, write).bare()

@@ -80,6 +80,9 @@ def run(options: argparse.Namespace) -> None:
         write_segmentation(result.segmentation, output, scan, Maker(preset.network, preset.name))
         found = ", ".join(f"{s.name} {ml:.1f} mL" for s, ml in zip(preset.segments, result.volumes_ml, strict=True))
         print(f"{output}: {found}")
+        for n, segment in enumerate(preset.segments):
+            if result.words(n):
+                print(f"  {segment.name}: {result.words(n)}")
 
 
 def _show_part(bar: Bar, number: int, count: int, fraction: float, text: str) -> None:

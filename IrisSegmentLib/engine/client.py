@@ -207,7 +207,7 @@ class EngineClient:
             segmentation = Segmentation(labels[None], image.affine, preset.segments, f"{image.name} {preset.name}")
             result = Result(
                 segmentation, tuple(done["confidence"]), tuple(done["volumes_ml"]), float(done["seconds"]),
-                doubt_in(done["doubt"], folder),
+                doubt_in(done["doubt"], folder), left_empty=tuple(done["left_empty"]),
             )  # fmt: skip
             return finish(result)
 

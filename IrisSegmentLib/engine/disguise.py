@@ -100,6 +100,9 @@ class Disguise:
             raise ValueError("other voxels")
         if int(labels.max()) > count or len(doubt["places"]) != count:
             raise ValueError("other segments")
+        empty = done["left_empty"]
+        if len(empty) != count or not all(isinstance(e, bool) for e in empty):
+            raise ValueError("other segments")
         affine = [list(numbers(row, 4)) for row in doubt["affine"]]
         places = [list(numbers(place, 3)) for place in doubt["places"]]
         return {
@@ -107,6 +110,7 @@ class Disguise:
             "doubt": {"file": doubt["file"], "affine": affine, "places": places},
             "confidence": list(numbers(done["confidence"], count)),
             "volumes_ml": list(numbers(done["volumes_ml"], count)),
+            "left_empty": list(empty),
             "seconds": numbers([done["seconds"]], 1)[0],
         }
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -29,6 +30,8 @@ from ..imaging.intensity import Intensity
 from ..imaging.volume import Segment, Segmentation, Volume, same_grid
 from ..imaging.window import PREPROCESSING, Window, box_of_segments, paste
 from ..network import Precision, TaskEmbeddings, load_network
+from ..network.iris import Looked
+from ..network.trust import Signs
 from .device import choose_device
 from .doubt import Doubt
 from .inputs import Inputs
@@ -43,6 +46,9 @@ STILL = 0.1  # share of its size that a class may lie off where it was looked fo
 FELT = 0.1  # probability below which a cell says nothing of where a class is
 LEAST = 0.8  # the closer look is no smaller than this share of the reference's: a timid first answer would shrink it
 FAINT = -2.2  # logit of 10 %: where to look closer when nothing passes 50 % in the coarse answer
+NOTHING = -20.0  # logit of a class that is left empty
+
+Agreed: TypeAlias = tuple[float | None, float | None]  # both ways, as `Affinity.agreement`; None where not known
 
 
 class Engine:
@@ -124,51 +130,99 @@ class Engine:
         intensity = self.inputs.intensity(image)
         window = self.inputs.whole_scan(image)
         progress.report(0.1, f"Finding {preset.name} in {image.name}")
-        logits = self._segment(window, image, preset.embeddings("coarse"), intensity)
-        looks = [(window, logits)]
+        coarse = preset.embeddings("coarse")
+        first = self._look(window, image, coarse, intensity)
+        logits = self._logits(first)
+        looks, whole = [(window, logits)], window
+        agreed: list[Agreed] = self._agreed(first, coarse, logits)
         found = logits.amax(0)
         box = window.box_of(found > 0, MARGIN) or window.box_of(found > FAINT, MARGIN)
         if box is not None:
             progress.report(0.2, f"Looking closer at {image.name}")
             extent = tuple(LEAST * e for e in preset.extent)
             closer = self.inputs.over(image, box.at_least(extent))  # type: ignore[arg-type]
-            fine = self._segment(closer, image, preset.embeddings("fine"), intensity)
-            looks, window = [(closer, _both(window.seen_from(closer, logits), fine))], closer
-            looks = self._alone(image, preset, looks[0], intensity, progress.part(0.3, 0.8)) or looks
+            fine = preset.embeddings("fine")
+            second = self._look(closer, image, fine, intensity)
+            looks, window = [(closer, _both(window.seen_from(closer, logits), self._logits(second)))], closer
+            agreed = self._agreed(second, fine, looks[0][1])
+            one_by_one = self._alone(image, preset, looks[0], agreed, intensity, progress.part(0.3, 0.8))
+            looks, agreed = one_by_one or (looks, agreed)
         progress.report(0.8, f"Drawing {preset.name} in {image.name}")
-        likeness = self._likeness(image, preset, looks)
-        trust = tuple(self.network.trust.expected(p, likeness) for _, logits in looks for p in confidence(logits))
-        segmentation = Segmentation(paste(looks)[None], image.affine, preset.segments, f"{image.name} {preset.name}")
-        progress.report(1.0, f"{image.name} is done")
+        signs = self._signs(preset, looks, agreed, whole, first, coarse)
         doubt = Doubt.of(looks, window, image.affine)
-        return Result(segmentation, trust, segmentation.volumes_ml(), time.perf_counter() - started, doubt, likeness)
+        trust, empty = self.network.trust, tuple(self.network.trust.none_there(s) for s in signs)
+        shown = _without(looks, empty)
+        segmentation = Segmentation(paste(shown)[None], image.affine, preset.segments, f"{image.name} {preset.name}")
+        sure = tuple(0.0 if left else trust.expected(s) for s, left in zip(signs, empty, strict=True))
+        progress.report(1.0, f"{image.name} is done")
+        seconds = time.perf_counter() - started
+        return Result(segmentation, sure, segmentation.volumes_ml(), seconds, doubt, signs, empty)
 
-    def _likeness(self, image: Volume, preset: Preset, looks: Sequence[tuple[Window, Tensor]]) -> float | None:
+    def _signs(
+        self,
+        preset: Preset,
+        looks: Sequence[tuple[Window, Tensor]],
+        agreed: Sequence[Agreed],
+        whole: Window,
+        first: Looked,
+        coarse: TaskEmbeddings,
+    ) -> tuple[Signs, ...]:
+        """What speaks for the answer of each class.
+
+        :param looks: the last look at each class, or at all; agreed: what `_agreed` says of it, per class.
+        :param whole: the window of the ``first`` look, which was by ``coarse``.
+        """
+        promised = [p for _, logits in looks for p in confidence(logits)]
+        seen = torch.cat([window.seen_from(whole, logits) for window, logits in looks])
+        likeness = self._likeness(preset, first, seen, [p > 0 for p in promised])
+        wide = self._agreed(first, coarse, seen)
+        return tuple(
+            Signs(p, likeness, brought, returned, returned_wide)
+            for p, (brought, returned), (_, returned_wide) in zip(promised, agreed, wide, strict=True)
+        )
+
+    def _likeness(self, preset: Preset, first: Looked, seen: Tensor, found: Sequence[bool]) -> float | None:
         """Cosine between how what was found and what was marked look in the whole scan, mean over the segments that
         were found; None when none was, or a reference's look is not known. Nor is it for the public network, which
-        would take seconds for it and has no use of it."""
+        has no use of it.
+
+        :param seen: the logits (K, D, H, W) at the cells of the ``first`` look.
+        """
         marked = None if self.inputs.published else preset.class_vectors()
-        whole = self.inputs.whole_scan(image)
-        masks = torch.cat([(window.seen_from(whole, logits) > 0).float() for window, logits in looks])
-        shown = masks.flatten(1).any(1)
-        if marked is None or not bool(shown.any()):
+        if marked is None or not any(found):
             return None
-        masks = self.inputs.turned(masks[shown]).to(self.device)
-        found = class_vectors(self._scan_features(image), masks, self.network.config.align_corners)
-        return float((found.astype(np.float32) * marked[shown.numpy()]).sum(1).mean())
+        masks = self.inputs.turned(_filled(seen[torch.tensor(found)])).to(self.device)
+        vectors = class_vectors(first.features, masks, self.network.config.align_corners)
+        return float((vectors.astype(np.float32) * marked[np.array(found)]).sum(1).mean())
+
+    def _agreed(self, looked: Looked, embeddings: TaskEmbeddings, logits: Tensor) -> list[Agreed]:
+        """`Iris.agreement` of an answer (K, D, H, W) at the cells of a look, per class."""
+        with torch.inference_mode():
+            masks = self.inputs.turned(_filled(logits)).to(self.device)
+            both = self.network.agreement(looked, masks, self._here(embeddings))
+        if both is None:
+            return [(None, None)] * len(logits)
+        return list(zip(both[0].tolist(), both[1].tolist(), strict=True))
 
     def _alone(
-        self, image: Volume, preset: Preset, wider: tuple[Window, Tensor], intensity: Intensity, progress: Progress
-    ) -> list[tuple[Window, Tensor]]:
-        """A look at each class alone, where all of them together say that it is; none when the preset has no places.
+        self,
+        image: Volume,
+        preset: Preset,
+        wider: tuple[Window, Tensor],
+        agreed: Sequence[Agreed],
+        intensity: Intensity,
+        progress: Progress,
+    ) -> tuple[list[tuple[Window, Tensor]], list[Agreed]] | None:
+        """A look at each class alone, where all of them together say that it is, and what `_agreed` says of it; None
+        when the preset has no places.
 
-        :param wider: the closer look at all of them.
+        :param wider: the closer look at all of them; ``agreed``: of it.
         """
         places = preset.places()
         if not places:
-            return []
+            return None
         window, logits = wider
-        looks = [(window, one) for one in logits.split(1)]
+        looks, agreed = [(window, one) for one in logits.split(1)], list(agreed)
         seen: dict[int, Box] = {}
         for turn in range(2):  # a second time for those that the first look shows to lie elsewhere
             for n, box in enumerate(_where(looks, places)):
@@ -177,9 +231,11 @@ class Engine:
                 words = f"Looking closer at {preset.segments[n].name} in {image.name}"
                 progress.report((turn + n / len(places)) / 2, words)
                 closer, seen[n] = self.inputs.over_one(image, box), box
-                found = self._segment(closer, image, preset.embeddings(alone(n)), intensity)
-                looks[n] = (closer, _both(window.seen_from(closer, logits[n : n + 1]), found))
-        return looks
+                own = preset.embeddings(alone(n))
+                looked = self._look(closer, image, own, intensity)
+                looks[n] = (closer, _both(window.seen_from(closer, logits[n : n + 1]), self._logits(looked)))
+                (agreed[n],) = self._agreed(looked, own, looks[n][1])
+        return looks, agreed
 
     def measure(
         self, image: Volume, segmentation: Segmentation, preset: Preset, *, progress: Progress | None = None
@@ -370,10 +426,13 @@ class Engine:
             kept = self.network.encode(self._sampled(window, image, intensity), masks.to(self.device))
         return kept.half()  # as they are stored, so that a preset gives the same voxels before and after it was saved
 
-    def _segment(self, window: Window, image: Volume, embeddings: TaskEmbeddings, intensity: Intensity) -> Tensor:
+    def _look(self, window: Window, image: Volume, embeddings: TaskEmbeddings, intensity: Intensity) -> Looked:
         with torch.inference_mode(), self.precision.autocast():
-            logits = self.network.segment(self._sampled(window, image, intensity), self._here(embeddings))
-        return self.inputs.back(logits.float().cpu())
+            return self.network.look(self._sampled(window, image, intensity), self._here(embeddings))
+
+    def _logits(self, looked: Looked) -> Tensor:
+        """(K, D, H, W), on the window's axes."""
+        return self.inputs.back(looked.logits.float().cpu())
 
     def _here(self, embeddings: TaskEmbeddings) -> TaskEmbeddings:
         return TaskEmbeddings(
@@ -400,6 +459,22 @@ def _where(looks: Sequence[tuple[Window, Tensor]], places: Sequence[Place]) -> l
     centers = [window.center_of(p * (p > FELT)) for window, p in felt]
     trust = [confidence(logits)[0] for _, logits in looks]
     return expected_boxes(places, centers, trust, MARGIN_ALONE) if max(trust) > 0 else []
+
+
+def _filled(logits: Tensor) -> Tensor:
+    """Masks (K, D, H, W) of an answer, 0 or 1: what passes 50 %, or of a class too small for these cells the
+    likeliest."""
+    return (logits > logits.amax((1, 2, 3), keepdim=True).sub(1e-3).clamp_max(0)).float()
+
+
+def _without(looks: Sequence[tuple[Window, Tensor]], empty: Sequence[bool]) -> list[tuple[Window, Tensor]]:
+    """The looks with nothing of some of the classes."""
+    kept, first = [], 0
+    for window, logits in looks:
+        left = torch.tensor(empty[first : first + len(logits)])
+        kept.append((window, logits.masked_fill(left[:, None, None, None], NOTHING)))
+        first += len(logits)
+    return kept
 
 
 def _both(wider: Tensor, closer: Tensor) -> Tensor:

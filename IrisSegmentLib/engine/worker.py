@@ -120,6 +120,7 @@ class Worker(LineServer):
             "doubt": doubt_out(result.doubt, self._folder, f"{message['job']}-doubt"),
             "confidence": list(result.confidence),
             "volumes_ml": list(result.volumes_ml),
+            "left_empty": list(result.left_empty),
             "seconds": result.seconds,
         }
 

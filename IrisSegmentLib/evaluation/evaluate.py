@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -70,9 +71,10 @@ def evaluate(
         copied = _shown(copied_labels(labelled.label(alone), image), names, truth)
         copy = {name: dice(a, b) for name, a, b in copied}
         trust = {name: c for name, c in zip(names, result.confidence, strict=True) if name in found["scores"]}
+        signs = {name: asdict(s) for name, s in zip(names, result.signs, strict=True) if name in found["scores"]}
         line = {
             "references": chosen, "seconds": result.seconds, **found, "copied": copy, "confidence": trust,
-            "likeness": result.likeness,
+            "signs": signs,
         }  # fmt: skip
         finished.add(labelled.name, case, line)
     show(1.0, labelled.name)

@@ -4,7 +4,7 @@ the object at all."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -136,7 +136,7 @@ def probe(
     :return: ``dice`` by probe, and ``expected``, the mean confidence; both also for a reference that was marked beside
         the object (`MISPLACED`), of which little of the object should come, and little be promised. ``absent``: targets
         without the object, how many of them got more than 1 mL in all (``false_alarms``), and per target the volume in
-        mL, confidence per class and likeness.
+        mL, and per class confidence and what from (`Signs`).
     :raises IrisError: as `LabelledSet.split`.
     """
     known = References(engine, labelled)
@@ -170,7 +170,7 @@ def probe(
             ml.append(sum(result.volumes_ml))
             absent.append({
                 "set": other.name, "case": case, "ml": ml[-1], "confidence": result.confidence,
-                "likeness": result.likeness,
+                "signs": [asdict(s) for s in result.signs],
             })  # fmt: skip
     show(1.0, labelled.name)
     return {

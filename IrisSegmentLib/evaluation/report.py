@@ -27,7 +27,8 @@ def report_of(name: str, found: dict[str, Found], run: dict[str, Any]) -> Report
     ``mean_dice``, ``per_class``, ``per_case``: Dice, the mean over classes of the mean over cases that show the class.
     ``copy_dice``, ``copy_per_class``: of the reference's mask copied over. ``metrics``: for each of `METRICS` the
     same, with 95 % bootstrap intervals over cases. ``missed``: per class, in how many cases nothing was found.
-    ``confidence``: by case and class, the Dice that the program expected; ``likeness``: by case.
+    ``confidence``: by case and class, the Dice that the program expected; ``signs``: what from, by the names
+    of `Signs`.
 
     :param found: by case, as `evaluate` keeps it; run: what the numbers hang on.
     """
@@ -46,7 +47,7 @@ def report_of(name: str, found: dict[str, Found], run: dict[str, Any]) -> Report
         "metrics": {m: summary(per_case[m], run["seed"]) for m in METRICS},
         "missed": {k: sum(k in f["missed"] for f in found.values()) for k in names},
         "confidence": {c: f["confidence"] for c, f in found.items()},
-        "likeness": {c: f["likeness"] for c, f in found.items()},
+        "signs": {c: f["signs"] for c, f in found.items()},
         "references": {c: f["references"] for c, f in found.items()},
         "seconds_per_target": float(np.mean([f["seconds"] for f in found.values()])),
     }
@@ -57,7 +58,7 @@ def overall(reports: list[Report]) -> Report:
     first = reports[0]
     merged = {
         key: {f"{r['set']}/{name}": value for r in reports for name, value in r[key].items()}
-        for key in ("per_class", "per_case", "missed", "references", "confidence", "likeness")
+        for key in ("per_class", "per_case", "missed", "references", "confidence", "signs")
     }
     metrics = {m: over_sets([r["metrics"][m] for r in reports], first["seed"]) for m in METRICS}
     hangs_on = ("split", "strategy", "seed", "references_per_target", "tolerance_mm", "network", "device")

@@ -71,6 +71,29 @@ class Affinity(nn.Module):
         return shuffle(uncells(carried, size), 2)
 
 
+    def agreement(
+        self, found: Tensor, carried: Tensor, queries: Tensor, keys: Tensor, values: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """How well what was found and what was marked agree, both ways, as Dice of filled shares per cell, each (K,):
+        the marks on the target's cells with what was found there, and what was found, brought back to the reference's
+        cells, with what was marked there. What is wrongly found leads back to other places, or to none.
+
+        :param found: (K, D, H, W) in 0..1; carried: what `forward` gave (1, K, D/4, H/4, W/4) for the target's keys
+            ``queries`` (1, M, E); keys (N, E); values (K, N, 8).
+        """
+        shown = cells(F.avg_pool3d(found[:, None], STRIDE))[..., 0]  # (K, M)
+        brought = cells(F.avg_pool3d(carried[0, :, None].float(), 2))[..., 0]
+        read, marked = values[..., 0] >= 0, values.float().clamp_min(0).mean(-1)  # (K, N)
+        returned = _looked_up(self.log_sharpness.exp() * keys[None].float(), queries, shown.T[None])[0].T
+        return _overlap(brought, shown), _overlap(returned * read, marked)
+
+
+def _overlap(one: Tensor, other: Tensor) -> Tensor:
+    """Dice of two sets of filled shares (K, N): (K,)."""
+    both = torch.minimum(one, other).sum(-1)
+    return 2 * both / (one.sum(-1) + other.sum(-1)).clamp_min(1e-6)
+
+
 def _looked_up(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Attention of one head: (B, M, E), (B, N, E) and (B, N, V) to (B, M, V).
 

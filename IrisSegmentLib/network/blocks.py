@@ -38,9 +38,9 @@ class _NormAct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """With n = scale (x - mean) and g the gradient where the ReLU let through:
-        dx = scale (g - average(g) - n average(g n)), gathered as one factor of g, one of x and a rest. Where g is not 0,
-        n is what the ReLU gave. Sums are asked for in the maps' own type: torch adds in float32 all the same, and asked
-        for float32 would first copy the map."""
+        dx = scale (g - average(g) - n average(g n)), gathered as one factor of g, one of x and a rest. Where g is not
+        0, n is what the ReLU gave. Sums are asked for in the maps' own type: torch adds in float32 all the same, and
+        asked for float32 would first copy the map."""
         x, y, mean, scale = ctx.saved_tensors
         mean, scale = (v.float()[:, :, None, None, None] for v in (mean, scale))
         places, count = (2, 3, 4), x[0, 0].numel()

@@ -43,6 +43,19 @@ class TaskEmbeddings:
         )
 
 
+@dataclass
+class Looked:
+    """What a look at a target gave: logits (K, D, H, W), the encoder's features at the scales that meet the task
+    embedding, and where there is dense affinity its keys (1, M, E) and what they carried over
+    (1, K, D/4, H/4, W/4).
+    """
+
+    logits: Tensor
+    features: list[Tensor]
+    queries: Tensor | None = None
+    carried: Tensor | None = None
+
+
 class Iris(nn.Module):
     """
     Example::
@@ -81,12 +94,24 @@ class Iris(nn.Module):
 
     def segment(self, image: Tensor, embeddings: TaskEmbeddings) -> Tensor:
         """A target image (1, 1, D, H, W) to logits (K, D, H, W), one pass for all classes."""
-        return self.decode(
-            self.encoder(image),
-            [t[None] for t in embeddings.tokens],
-            None if embeddings.keys is None else embeddings.keys[None],
-            None if embeddings.values is None else embeddings.values[None],
-        )[0]
+        return self.look(image, embeddings).logits
+
+    def look(self, image: Tensor, embeddings: TaskEmbeddings) -> Looked:
+        """`segment`, with what it was drawn from."""
+        features, queries, carried = self.encoder(image), None, None
+        if self.affinity is not None and embeddings.keys is not None and embeddings.values is not None:
+            queries = self.affinity.keys(features[-2], features[-1])
+            size = features[-2].shape[2:]
+            carried = self.affinity(queries, embeddings.keys[None], embeddings.values[None], size)
+        logits = self.decoder(features, [t[None] for t in embeddings.tokens], carried)[0]
+        return Looked(logits, features[-self.config.stages :], queries, carried)
+
+    def agreement(self, looked: Looked, found: Tensor, embeddings: TaskEmbeddings) -> tuple[Tensor, Tensor] | None:
+        """`Affinity.agreement` of masks (K, D, H, W) in a look by these embeddings; None where nothing was carried."""
+        if looked.queries is None or looked.carried is None:
+            return None
+        assert self.affinity is not None and embeddings.keys is not None and embeddings.values is not None
+        return self.affinity.agreement(found, looked.carried, looked.queries, embeddings.keys, embeddings.values)
 
     def embed(
         self, features: list[Tensor], masks: Tensor

@@ -228,5 +228,7 @@ def _only(result: Result, numbers: list[int]) -> Result:
     """A result with only some of its segments."""
     confidence, volumes = (tuple(values[n] for n in numbers) for values in (result.confidence, result.volumes_ml))
     doubt = result.doubt and replace(result.doubt, places=tuple(result.doubt.places[n] for n in numbers))
-    only = result.segmentation.only(numbers)
-    return replace(result, segmentation=only, confidence=confidence, volumes_ml=volumes, doubt=doubt)
+    only, empty = result.segmentation.only(numbers), tuple(result.left_empty[n] for n in numbers if result.left_empty)
+    return replace(
+        result, segmentation=only, confidence=confidence, volumes_ml=volumes, doubt=doubt, left_empty=empty, signs=()
+    )

@@ -19,7 +19,7 @@ from .segments import hasWrittenVoxels
 from .tags import TAG, TARGET_ROLE, tagOf
 
 NEW, ACCEPTED, REJECTED = "new", "accepted", "rejected"
-HEAD = ("Target", "Segment", "Confidence", "Volume (mL)", "Difference (%)", "State", "Preset")
+HEAD = ("Target", "Segment", "Confidence", "Volume (mL)", "Difference (%)", "State", "Preset", "Note")
 NUMBERS = HEAD[2:5]
 AT_ONCE = 2_000_000  # voxels
 Key = tuple[str, int, int]  # of a segment's voxels: address and time of its labelmap, and its label
@@ -32,6 +32,7 @@ class Finding:
 
     :param confidence: 0..1; volume_ml: None while it is not counted yet.
     :param usual_ml: volume in the preset's references, or None when it does not know them.
+    :param note: what else is to be known of it, in a sentence; mostly none.
     """
 
     nodeID: str
@@ -44,6 +45,7 @@ class Finding:
     volume_ml: float | None
     usual_ml: float | None
     state: str
+    note: str = ""
 
     @property
     def difference(self) -> float | None:
@@ -68,7 +70,7 @@ class Finding:
         difference = "" if self.difference is None else f"{self.difference:.1f}"
         volume = "" if self.volume_ml is None else f"{self.volume_ml:.3f}"
         numbers = [f"{self.confidence:.3f}", volume, difference]
-        return [self.target, self.segment, *numbers, self.state, self.preset]
+        return [self.target, self.segment, *numbers, self.state, self.preset, self.note]
 
 
 class Findings:
@@ -131,6 +133,7 @@ def _finding(
     return Finding(
         node.GetID(), segmentID, volume.GetName(), segment.GetName(), segment.GetColor(), tagOf(segment, "Preset"),
         float(tagOf(segment, "Confidence")), ml, float(usual) if usual else None, tagOf(segment, "State") or NEW,
+        tagOf(segment, "Note") if ml == 0 else "",  # what a person drew since is there
     )  # fmt: skip
 
 

@@ -137,8 +137,8 @@ def sign(
 ) -> None:
     """Write into segments where they came from: the result's, in its order, once all are in place.
 
-    The tags are Preset, Network, References, Strategy, Version, Time, Confidence, Volume and UsualVolume (in mL), each
-    after "IrisSegment.", and a fingerprint by which `isOurs` knows them again.
+    The tags are Preset, Network, References, Strategy, Version, Time, Confidence, Note (a sentence, mostly none),
+    Volume and UsualVolume (in mL), each after "IrisSegment.", and a fingerprint by which `isOurs` knows them again.
 
     :param voxels: of the result, when the segments lie on its own grid; else what was written is looked at.
     """
@@ -158,6 +158,7 @@ def sign(
             "Version": __version__,
             "Time": time.strftime("%Y-%m-%dT%H:%M:%S"),
             "Confidence": f"{result.confidence[number]:.3f}",
+            "Note": result.words(number),
             "Volume": f"{result.volumes_ml[number]:.4f}" if voxels else "",  # on another grid it is another
             "UsualVolume": "" if usualVolume is None else f"{usualVolume:.4f}",
             FINGERPRINT: f"{_wordsOf(segment)} {_signatureOf(node, segmentID)}",

@@ -1,7 +1,9 @@
 """From a run's checkpoint to the bundled network: `python -m IrisSegmentLib.training.publish RUN OUTPUT`.
 
 With `--calibration REPORT PROBES`, reports of `irissegment evaluate --split val` and `irissegment probe --split val` on
-a file that this made without them, the network also knows how far it is to be believed.
+a file that this made without them, the network also knows how far it is to be believed, and when to leave a class
+empty. RUN may also be a network file, whose weights then stay as they are: what it knew of itself is replaced, or
+without `--calibration` forgotten.
 """
 
 from __future__ import annotations
@@ -9,63 +11,134 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from scipy.optimize import minimize
 
 from ..network import build, save_network
-from ..network.trust import ALIKE, Trust
+from ..network.trust import Presence, Signs, Trust
+from ..network.weights import load_network
 
-ABSENT = 0.1  # what scans without the object count beside those with it: more, and the expected Dice is too low
+LEAST = 0.2  # presence below which a class is left empty: well below what any rightly found one had in validation
+RESTRAINT = 1e-3  # of the presence's weights: a few targets without the object must not tell them apart for certain
+
+
+class Known(NamedTuple):
+    """What validation showed of one class of one target; without the object, ``dice`` is 0."""
+
+    set: str
+    signs: Signs
+    dice: float
 
 
 def publish(run: Path, output: Path, network: str = "small", trust: Trust | None = None) -> None:
-    """Write the averaged weights of a run, with its length in the header."""
-    state = torch.load(run / "checkpoint.pt", weights_only=True)
-    averaged = build(network)
-    averaged.load_state_dict(state["average"])
-    notes = {"steps": str(state["step"]), "hours": f"{state['seconds'] / 3600:.2f}"}
+    """Write the averaged weights of a run, or the weights of a network file, with its length in the header."""
+    if run.is_file():
+        averaged = load_network(run)
+        with safe_open(run, "pt") as file:
+            notes = {k: v for k, v in file.metadata().items() if k not in ("config", "trust")}
+    else:
+        state = torch.load(run / "checkpoint.pt", weights_only=True)
+        averaged = build(network)
+        averaged.load_state_dict(state["average"])
+        notes = {"steps": str(state["step"]), "hours": f"{state['seconds'] / 3600:.2f}"}
     if trust is not None:
         notes["trust"] = trust.to_json()
     save_network(averaged, output, notes)
 
 
+def there(report: dict[str, Any]) -> list[Known]:
+    """The classes that a report of `irissegment evaluate` says something was found of."""
+    return [
+        Known(name, signs, score)
+        for name, of_set in report["sets"].items()
+        for case, scores in of_set["per_case"].items()
+        for segment, score in scores.items()
+        if (signs := Signs(**of_set["signs"][case][segment])).promised > 0
+    ]
+
+
+def absent(probes: dict[str, Any]) -> list[Known]:
+    """The same of the targets without the object in a report of `irissegment probe`."""
+    return [
+        Known(name, signs, 0.0)
+        for name, of_set in probes.items()
+        for target in of_set["absent"]["per_target"]
+        for words in target["signs"]
+        if (signs := Signs(**words)).promised > 0
+    ]
+
+
 def calibrated(report: dict[str, Any], probes: dict[str, Any]) -> Trust:
     """What the cases of a report and the scans without the object of probes show, both of a network that nothing was
-    known of: least squares, with a Dice of 0 where there is no object. Every set counts the same. Classes of which
-    nothing was found tell nothing."""
-    there = np.array([
-        (1.0, confidence[name], min(of_set["likeness"][case], ALIKE), score, 1 / len(of_set["per_case"]))
-        for of_set in report["sets"].values()
-        for case, confidence in of_set["confidence"].items()
-        for name, score in of_set["per_case"][case].items()
-        if confidence[name] > 0 and of_set["likeness"][case] is not None
-    ])  # fmt: skip
-    absent = np.array([
-        (1.0, confidence, min(target["likeness"], ALIKE), 0.0, 1 / len(of_set["absent"]["per_target"]))
-        for of_set in probes.values()
-        for target in of_set["absent"]["per_target"]
-        for confidence in target["confidence"]
-        if confidence > 0 and target["likeness"] is not None
-    ])  # fmt: skip
-    there[:, 4] /= there[:, 4].sum()
-    absent[:, 4] *= ABSENT / absent[:, 4].sum()
-    rows = np.concatenate([there, absent])
-    root = np.sqrt(rows[:, 4])
-    line, *_ = np.linalg.lstsq(root[:, None] * rows[:, :3], root * rows[:, 3], rcond=None)
-    return Trust(*(round(float(v), 4) for v in line))
+    known of: of the Dice, least squares over what is there; of the presence, a logistic regression of both, as if there
+    were as many of each. Every set counts the same. Classes of which nothing was found tell nothing."""
+    right = [k for k in there(report) if k.signs.brought is not None]
+    offset, promised, brought = _line(right)
+    wrong = [k for k in absent(probes) if _looks(k)]
+    line = _logistic([k for k in right if _looks(k)], wrong)
+    presence = Presence(line[0], line[1], line[2], line[3], LEAST)
+    return Trust(offset, promised, brought=brought, presence=presence)
+
+
+def lost(report: dict[str, Any], trust: Trust) -> dict[str, float]:
+    """Points of mean Dice that each set of a report loses by what is left empty, 0..100."""
+    found = there(report)
+    counts = {name: sum(len(s) for s in of_set["per_case"].values()) for name, of_set in report["sets"].items()}
+    gone = {name: sum(k.dice for k in found if k.set == name and trust.none_there(k.signs)) for name in counts}
+    return {name: 100 * gone[name] / counts[name] for name in counts}
+
+
+def _looks(known: Known) -> bool:
+    return None not in (known.signs.likeness, known.signs.returned, known.signs.returned_wide)
+
+
+def _weights(known: list[Known]) -> NDArray[np.float64]:
+    """The same for every set, 1 in all."""
+    sets = [k.set for k in known]
+    return np.array([1 / sets.count(name) for name in sets]) / len(set(sets))
+
+
+def _line(known: list[Known]) -> list[float]:
+    rows = np.array([(1.0, k.signs.promised, k.signs.brought) for k in known], np.float64)
+    root = np.sqrt(_weights(known))
+    line, *_ = np.linalg.lstsq(root[:, None] * rows, root * np.array([k.dice for k in known]), rcond=None)
+    return [round(float(v), 4) for v in line]
+
+
+def _logistic(right: list[Known], wrong: list[Known]) -> list[float]:
+    rows = np.array(
+        [(1.0, k.signs.likeness, k.signs.returned, k.signs.returned_wide) for k in (*right, *wrong)], np.float64
+    )
+    weights = np.concatenate([_weights(right), _weights(wrong)]) / 2
+    is_there = np.arange(len(rows)) < len(right)
+
+    def loss(line: NDArray[np.float64]) -> float:
+        odds = rows @ line
+        held = RESTRAINT / 2 * float((line[1:] ** 2).sum())
+        return float((weights * (np.logaddexp(0, odds) - is_there * odds)).sum()) + held
+
+    return [round(float(v), 4) for v in minimize(loss, np.zeros(rows.shape[1]), method="BFGS").x]
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Write a run's averaged weights as a network file.")
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, help="a run's folder, or a network file")
     parser.add_argument("output", type=Path)
     parser.add_argument("--network", default="small")
     parser.add_argument("--calibration", type=Path, nargs=2, metavar=("REPORT", "PROBES"))
     arguments = parser.parse_args()
     known = None
     if arguments.calibration is not None:
-        known = calibrated(*(json.loads(path.read_text()) for path in arguments.calibration))
+        shown, probed = (json.loads(path.read_text()) for path in arguments.calibration)
+        known = calibrated(shown, probed)
         print(known)
+        for name, points in lost(shown, known).items():
+            print(f"{name}: {points:.1f} points of mean Dice are lost by what is left empty")
+        kept = sum(not known.none_there(k.signs) for k in absent(probed))
+        print(f"without the object: {kept} of {len(absent(probed))} classes that were found stay")
     publish(arguments.run, arguments.output, arguments.network, known)

@@ -39,6 +39,18 @@ def test_the_worker_answers_as_the_engine_does(bench, tiny_network, hippocampi):
     assert [t for t in bench.told if t[0] == "progress"]
 
 
+def test_what_the_engine_leaves_empty_comes_with_a_sentence(wary_network, hippocampi):
+    bench = Bench(wary_network)
+    try:
+        bench.wait(bench.ask("encode", *hippocampi[0], name="h"))
+        bench.wait(bench.ask("segment", hippocampi[1][0], bench.answer))
+    finally:
+        bench.client.close()
+    assert bench.answer.left_empty == (True, True) and not bench.answer.segmentation.layers.any()
+    assert bench.answer.confidence == bench.answer.volumes_ml == (0, 0)
+    assert all("check that it is not there" in bench.answer.words(n) for n in range(2))
+
+
 def test_a_strategy_and_a_pool_are_heeded(bench, tiny_network, hippocampi, tmp_path):
     engine = Engine(tiny_network, "cpu")
     presets = [engine.encode(*hippocampus, name="h") for hippocampus in hippocampi[:2]]

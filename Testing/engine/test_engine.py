@@ -11,6 +11,7 @@ from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume
 from IrisSegmentLib.imaging.window import box_of_segments
 from IrisSegmentLib.network import build, load_network, save_network
 from IrisSegmentLib.network.task_encoder import PublishedMaskFusion
+from IrisSegmentLib.network.trust import Presence, Trust
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +191,32 @@ def test_confidence_is_of_what_was_found():
     sure, unsure, nothing = torch.full((4, 4, 4), 9.0), torch.full((4, 4, 4), 0.1), torch.full((4, 4, 4), -9.0)
     found = confidence(torch.stack([sure, unsure, nothing]))
     assert found[0] > 0.99 > 0.8 > found[1] > 0 == found[2]
+
+
+def test_what_speaks_for_an_answer_is_known_of_every_class(engine, learned, hippocampi):
+    signs = engine.segment(hippocampi[1][0], learned).signs
+    assert len(signs) == 2 and signs[0].likeness == signs[1].likeness, "one of the whole target"
+    for sign in ("promised", "likeness", "brought", "returned", "returned_wide"):
+        assert all(0.4 < getattr(s, sign) <= 1 for s in signs), sign
+
+
+def test_a_class_that_is_probably_not_there_is_left_empty_and_is_still_shown_in_doubt(
+    engine, learned, hippocampi, monkeypatch
+):
+    image = hippocampi[1][0]
+    before = engine.segment(image, learned)
+    assert before.left_empty == (False, False) and before.words(0) == before.words(1) == ""
+    returned = [s.returned for s in before.signs]
+    between, gone = sum(returned) / 2, int(returned[1] < returned[0])
+    trust = Trust(presence=Presence(-1e4 * between, 0.0, 1e4, 0.0, least=0.5))
+    monkeypatch.setattr(engine.network, "trust", trust)
+    after = engine.segment(image, learned)
+    assert after.left_empty == tuple(n == gone for n in range(2)) and after.signs == before.signs
+    assert not after.segmentation.mask(gone).any() and after.volumes_ml[gone] == after.confidence[gone] == 0.0
+    kept = 1 - gone
+    assert after.segmentation.mask(kept)[before.segmentation.mask(kept)].all() and after.confidence[kept] > 0.5
+    assert "check that it is not there" in after.words(gone) and after.words(kept) == ""
+    assert after.doubt.places == before.doubt.places and np.array_equal(after.doubt.values, before.doubt.values)
 
 
 def test_overlapping_segments_can_be_learned(engine, hippocampi):

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from IrisSegmentLib.context.ensemble import joined
+from IrisSegmentLib.context.ensemble import UNREAD, joined
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.network import CONFIGS, Iris, NetworkConfig, TaskEmbeddings, build, load_network, save_network
 from IrisSegmentLib.network.blocks import norm_act, shuffle, unshuffle
@@ -94,6 +94,29 @@ def test_the_affinity_brings_a_mask_to_the_place_that_looks_alike(tiny):
         tiny.affinity.log_sharpness.data.fill_(5.0)
         carried = tiny.affinity(keys, keys, values, (4, 4, 4))
     assert torch.allclose(carried, F.avg_pool3d(masks, 4), atol=1e-3)
+
+
+def test_what_was_found_leads_back_to_what_was_marked_and_else_to_another_place(tiny):
+    marked = torch.zeros(2, 32, 32, 32)
+    marked[0, ..., :16], marked[1, :8] = 1, 1
+    values = tiny.affinity.values(marked[None])[0]
+    keys = F.normalize(torch.randn(64, 64), dim=-1)
+
+    def agreement(found, values=values):
+        carried = tiny.affinity(keys[None], keys[None], values[None], (4, 4, 4))
+        return torch.stack(tiny.affinity.agreement(found, carried, keys[None], keys, values))
+
+    with torch.inference_mode():
+        tiny.affinity.log_sharpness.data.fill_(5.0)
+        assert torch.allclose(agreement(marked), torch.ones(2, 2), atol=1e-3), "of a target equal to its reference"
+        assert torch.allclose(agreement(1 - marked), torch.zeros(2, 2), atol=1e-3), "the rest is not what was marked"
+        half = marked.clone()
+        half[0, :16], half[1, :, :16] = 0, 0
+        assert torch.allclose(agreement(half), torch.full((2, 2), 2 / 3), atol=1e-3)
+        read = values.clone()
+        read[0, 32:] = UNREAD  # of another reference, whose cells the first class does not read
+        returned = agreement(marked, read)[1]
+        assert torch.allclose(returned, torch.ones(2), atol=1e-3), "what is not read is not led back to"
 
 
 def test_references_join(tiny):

@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -43,14 +44,14 @@ class Look:
 
 
 class Inverter(nn.Module):
-    """From keys (1, E, d, h, w) back to an image (1, 1, D, H, W), painted in cells twice as wide: a key stands for 8^3."""
+    """From keys (1, E, d, h, w) back to an image (1, 1, D, H, W), painted in cells twice as wide."""
 
     def __init__(self, length: int, width: int = 128) -> None:
         super().__init__()
         self.start = nn.Conv3d(length + 3, width, 3, padding=1)
         self.same = nn.ModuleList(nn.Conv3d(width, width, 3, padding=1) for _ in range(4))
         widths = (width, width // 2, width // 4)
-        self.finer = nn.ModuleList(nn.ConvTranspose3d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:]))
+        self.finer = nn.ModuleList(nn.ConvTranspose3d(a, b, 2, stride=2) for a, b in pairwise(widths))
         self.mixed = nn.ModuleList(nn.Conv3d(w, w, 3, padding=1) for w in widths[1:])
         self.paint = nn.Conv3d(widths[-1], 1, 3, padding=1)
 

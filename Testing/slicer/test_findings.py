@@ -1,6 +1,7 @@
 """Results as they are reviewed: where they are in doubt, and what their table says."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,6 +115,31 @@ def test_a_result_written_again_has_one_map_of_doubt_and_is_new_again(scene):
     found = Findings().all()
     assert doubtVolume(node) is before and found[0].place != place and {f.state for f in found} == {"new"}
     assert found[0].volume_ml == pytest.approx(64 * 3 / 1000) and found[0].difference == pytest.approx(92)
+
+
+def test_a_segment_that_was_left_empty_says_so_until_a_person_draws_it(tmp_path):
+    import slicer
+
+    from IrisSegmentLib.slicer.findings import Findings, saveCsv
+    from IrisSegmentLib.slicer.results import showResult
+
+    volume, affine = scan(False, False)
+    result = reviewed(affine, (10, 10, 10))
+    layers = np.where(result.segmentation.layers == 2, 0, result.segmentation.layers)
+    empty = replace(result.segmentation, layers=layers)
+    left = replace(
+        result, segmentation=empty, confidence=(0.9, 0.0), volumes_ml=empty.volumes_ml(), left_empty=(False, True)
+    )
+    node = showResult(left, made(left), volume)
+    first, second = Findings().all()
+    assert first.segment == "Part 1" and first.note == left.words(1) != "" == second.note
+    saveCsv([first, second], tmp_path / "r.csv")
+    lines = (tmp_path / "r.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert lines[0].endswith(",Note") and "check that it is not there" in lines[1] and lines[2].endswith(",")
+    mask = np.zeros(SHAPE[::-1], np.uint8)
+    mask[5:9, 5:9, 5:9] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, first.segmentID, volume)
+    assert [f.note for f in Findings().all()] == ["", ""]
 
 
 def test_many_results_are_read_within_the_time_that_slicer_may_be_held():

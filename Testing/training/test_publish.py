@@ -1,62 +1,136 @@
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.network import build, load_network, save_network
-from IrisSegmentLib.network.trust import Trust
-from IrisSegmentLib.training.publish import calibrated, publish
+from IrisSegmentLib.network.trust import Presence, Signs, Trust
+from IrisSegmentLib.training.publish import calibrated, lost, publish
 
-KNOWN = Trust(offset=-0.8, promised=1.0, likeness=0.7)
+KNOWN = Trust(-0.8, 1.2, brought=0.5, presence=Presence(-8.0, 6.0, 4.0, 4.0, 0.2))
 
 
-def reports(count=60, noise=0.005):
-    """Cases whose Dice is what `KNOWN` says, and scans without the object that look otherwise."""
-    random = np.random.default_rng(0)
-    names = [f"case {n}" for n in range(count)]
-    promised, likeness = random.uniform(0.6, 1.0, count), random.uniform(0.8, 0.9, count)
-    dice = [KNOWN.expected(p, like) + random.normal(0, noise) for p, like in zip(promised, likeness, strict=True)]
-    of_set = {
-        "per_case": {n: {"organ": d} for n, d in zip(names, dice, strict=True)},
-        "confidence": {n: {"organ": p} for n, p in zip(names, promised, strict=True)},
-        "likeness": dict(zip(names, likeness, strict=True)),
-    }
-    targets = [{"confidence": [p], "likeness": 0.1} for p in random.uniform(0.6, 1.0, count)]
+def words(promised, likeness, brought, returned, returned_wide):
+    return dict(zip(Signs.__dataclass_fields__, (promised, likeness, brought, returned, returned_wide), strict=True))
+
+
+def reported(count=200, noise=0.02, seed=0):
+    """A report of a set whose Dice is by `KNOWN`, and probes in which what is not there looks and returns otherwise."""
+    random = np.random.default_rng(seed)
+    names = [f"case{n}" for n in range(count)]
+    signs = {n: {"organ": words(*random.uniform((0.7, 0.8, 0.3, 0.6, 0.6), (1, 1, 0.9, 0.9, 0.9)))} for n in names}
+    dice = {n: {"organ": KNOWN.expected(Signs(**s["organ"])) + random.normal(0, noise)} for n, s in signs.items()}
+    nothing = {"nothing": {"organ": words(0.0, None, 0.1, 0.1, 0.1)}}  # of which nothing was found
+    of_set = {"signs": signs | nothing, "per_case": dice | {"nothing": {"organ": 0.0}}}
+    elsewhere = [words(*random.uniform((0.5, 0.1, 0.1, 0, 0), (1, 0.8, 0.9, 0.5, 0.5))) for _ in range(count)]
+    targets = [{"signs": [s]} for s in elsewhere]
     return {"sets": {"organs": of_set}}, {"organs": {"absent": {"per_target": targets}}}
 
 
 def test_confidence_is_the_dice_that_validation_showed_and_little_where_there_is_no_object():
-    report, probes = reports()
+    report, probes = reported()
     trust = calibrated(report, probes)
     of_set = report["sets"]["organs"]
-    pairs = [
-        (trust.expected(of_set["confidence"][n]["organ"], of_set["likeness"][n]), scores["organ"])
-        for n, scores in of_set["per_case"].items()
-    ]
-    expected, true = np.array(pairs).T
-    assert np.abs(expected - true).mean() < 0.06
-    absent = [trust.expected(t["confidence"][0], t["likeness"]) for t in probes["organs"]["absent"]["per_target"]]
-    assert np.mean(absent) < 0.1 < expected.mean()
+    pairs = np.array([
+        (trust.expected(Signs(**signs["organ"])), of_set["per_case"][n]["organ"])
+        for n, signs in of_set["signs"].items()
+    ])  # fmt: skip
+    assert np.abs(pairs[:, 0] - pairs[:, 1]).mean() < 0.03 and np.corrcoef(pairs.T)[0, 1] > 0.97
+    targets = [Signs(**t["signs"][0]) for t in probes["organs"]["absent"]["per_target"]]
+    assert np.mean([trust.none_there(signs) for signs in targets]) > 0.9, "a class is left empty"
+    assert np.mean([trust.expected(signs) for signs in targets]) < 0.1
+    assert not any(trust.none_there(Signs(**signs["organ"])) for signs in of_set["signs"].values())
+    assert lost(report, trust) == {"organs": 0.0}
 
 
-def test_a_likeness_that_is_unknown_or_high_changes_nothing_and_a_low_one_does():
+def test_what_is_left_empty_wrongly_is_counted_in_points_of_dice():
+    report, _ = reported(count=3)
+    report["sets"]["organs"]["signs"]["case1"]["organ"]["likeness"] = 0.0
+    gone = report["sets"]["organs"]["per_case"]["case1"]["organ"]
+    assert lost(report, KNOWN) == {"organs": pytest.approx(100 * gone / 4)}, "of four cases"
+
+
+def test_every_set_counts_the_same_however_many_cases_it_has():
+    report, probes = reported()
+    few, _ = reported(count=5, seed=1)
+    for scores in few["sets"]["organs"]["per_case"].values():
+        scores["organ"] *= 0.5
+    report["sets"]["few"] = few["sets"]["organs"]
+    trust = calibrated(report, probes)
+    worse = np.mean([KNOWN.expected(Signs(**s["organ"])) - trust.expected(Signs(**s["organ"]))
+                     for s in report["sets"]["organs"]["signs"].values()])
+    assert 0.1 < worse < 0.25, "half way to what five cases say"
+
+
+def test_each_sign_counts_as_far_as_it_is_known():
     trust = Trust(offset=-1.6, promised=1.0, likeness=1.6)
-    assert trust.expected(0.9, None) == trust.expected(0.9, 0.95) == pytest.approx(0.74)
-    assert trust.expected(0.9, 0.7) == pytest.approx(0.42) and 0 < trust.expected(0.1, 0.0) < 0.02, "it was found"
-    assert Trust().expected(0.8, 0.1) == 0.8 and Trust().expected(0.0, 1.0) == 0.0 and Trust(1.0).expected(1, 1) == 1.0
+    assert trust.expected(Signs(0.9)) == trust.expected(Signs(0.9, 0.95)) == pytest.approx(0.74)
+    assert trust.expected(Signs(0.9, 0.7)) == pytest.approx(0.42) and 0 < trust.expected(Signs(0.1, 0.0)) < 0.02
+    assert Trust().expected(Signs(0.8, 0.1)) == 0.8 and Trust().expected(Signs(0.0, 1.0)) == 0.0
+    assert Trust(1.0).expected(Signs(1, 1)) == 1.0
+    good, other = Signs(0.9, 0.9, 0.8, 0.8, 0.8), Signs(0.9, 0.5, 0.3, 0.1, 0.1)
+    assert KNOWN.expected(good) > KNOWN.expected(Signs(0.9, 0.9, 0.3, 0.8, 0.8)) > 10 * KNOWN.expected(other) > 0
+    assert KNOWN.none_there(other) and not KNOWN.none_there(good)
+    assert not KNOWN.none_there(Signs(0.9, 0.5, 0.3, None, 0.1)), "what is not known leaves nothing empty"
+    assert not KNOWN.none_there(Signs(0.0, 0.5, 0.3, 0.1, 0.1)), "nor what was not found"
+    assert not Trust().none_there(other) and not trust.none_there(other), "nor a network that knows no presence"
 
 
-def test_a_published_network_carries_its_calibration(tmp_path):
-    state = {"average": build("tiny", seed=2).state_dict(), "step": 7, "seconds": 3600.0}
-    torch.save(state, tmp_path / "checkpoint.pt")
-    publish(tmp_path, tmp_path / "plain.safetensors", "tiny")
-    publish(tmp_path, tmp_path / "known.safetensors", "tiny", KNOWN)
-    assert load_network(tmp_path / "plain.safetensors").trust == Trust()
-    assert load_network(tmp_path / "known.safetensors").trust == KNOWN
+def inside(path):
+    """Numbers and notes of a network file; their order in it is by chance."""
+    with safe_open(path, "pt") as file:
+        return {k: file.get_tensor(k).tolist() for k in file.keys()}, file.metadata()  # noqa: SIM118
 
 
-@pytest.mark.parametrize("trust", ['{"offset": NaN}', "[1]", "no", '"ab"', '{"ofset": 1}', '{"slope": 1}'])
+def published(run, to, trust=None):
+    publish(run, to, "tiny", trust)
+    return load_network(to)
+
+
+def test_what_a_network_knows_of_itself_is_in_its_file(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    torch.save({"average": build("tiny").state_dict(), "step": 1, "seconds": 60.0}, run / "checkpoint.pt")
+    plain, known = tmp_path / "plain.safetensors", tmp_path / "known.safetensors"
+    assert published(run, plain).trust == Trust()
+    first = published(run, known, KNOWN)
+    assert first.trust == KNOWN
+    assert published(plain, tmp_path / "again.safetensors", KNOWN).trust == KNOWN
+    for file in (known, tmp_path / "again.safetensors"):  # a file is published as its run is
+        assert inside(file) == inside(known) and inside(file)[0] == inside(plain)[0]
+    assert published(known, known).trust == Trust() and inside(known) == inside(plain), "and forgets"
+
+
+def test_the_command_reads_reports_and_says_what_is_lost(tmp_path):
+    save_network(build("tiny"), tmp_path / "n.safetensors")
+    for name, part in zip(("report", "probes"), reported(), strict=True):
+        (tmp_path / f"{name}.json").write_text(json.dumps(part))
+    files = ("n.safetensors", "out.safetensors", "--calibration", "report.json", "probes.json")
+    done = subprocess.run(
+        [sys.executable, "-m", "IrisSegmentLib.training.publish", *files],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "organs: 0.0 points of mean Dice are lost" in done.stdout, done.stdout
+    assert load_network(tmp_path / "out.safetensors").trust == calibrated(*reported())
+
+
+def test_files_of_before_are_read(tmp_path):
+    trust = '{"offset": -0.8, "promised": 1.1, "likeness": 0.6}'
+    save_network(build("tiny"), tmp_path / "n.safetensors", {"trust": trust})
+    assert load_network(tmp_path / "n.safetensors").trust == Trust(-0.8, 1.1, 0.6)
+
+
+@pytest.mark.parametrize("trust", [
+    '{"offset": NaN}', "[1]", "no", '"ab"', '{"ofset": 1}', '{"slope": 1}', '{"presence": 1}', '{"presence": {}}',
+    '{"presence": {"offset": 0, "likeness": 0, "returned": Infinity, "returned_wide": 0, "least": 0}}',
+    '{"presence": {"offset": 0, "likeness": 0, "returned": 0, "returned_wide": 0, "least": 0, "more": 0}}',
+])  # fmt: skip
 def test_a_calibration_that_is_none_is_refused(tmp_path, trust):
     save_network(build("tiny"), tmp_path / "n.safetensors", {"trust": trust})
-    with pytest.raises(IrisError, match="not a network"):
+    with pytest.raises(IrisError, match="is not a network of this program, or is damaged"):
         load_network(tmp_path / "n.safetensors")
