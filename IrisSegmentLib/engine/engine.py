@@ -148,11 +148,15 @@ class Engine:
             one_by_one = self._alone(image, preset, looks[0], agreed, intensity, progress.part(0.3, 0.8))
             looks, agreed = one_by_one or (looks, agreed)
         progress.report(0.8, f"Drawing {preset.name} in {image.name}")
-        signs = self._signs(preset, looks, agreed, whole, first, coarse)
+        name = f"{image.name} {preset.name}"
+        segmentation = Segmentation(paste(looks)[None], image.affine, preset.segments, name)
+        drawn = [ml > 0 for ml in segmentation.volumes_ml()]  # what passes 50 % may be too small for a voxel
+        signs = self._signs(preset, looks, drawn, agreed, whole, first, coarse)
         doubt = Doubt.of(looks, window, image.affine)
         trust, empty = self.network.trust, tuple(self.network.trust.none_there(s) for s in signs)
-        shown = _without(looks, empty)
-        segmentation = Segmentation(paste(shown)[None], image.affine, preset.segments, f"{image.name} {preset.name}")
+        if any(empty):
+            shown = paste(_without(looks, empty))
+            segmentation = Segmentation(shown[None], image.affine, preset.segments, name)
         sure = tuple(0.0 if left else trust.expected(s) for s, left in zip(signs, empty, strict=True))
         progress.report(1.0, f"{image.name} is done")
         seconds = time.perf_counter() - started
@@ -162,6 +166,7 @@ class Engine:
         self,
         preset: Preset,
         looks: Sequence[tuple[Window, Tensor]],
+        drawn: Sequence[bool],
         agreed: Sequence[Agreed],
         whole: Window,
         first: Looked,
@@ -169,10 +174,12 @@ class Engine:
     ) -> tuple[Signs, ...]:
         """What speaks for the answer of each class.
 
-        :param looks: the last look at each class, or at all; agreed: what `_agreed` says of it, per class.
+        :param looks: the last look at each class, or at all; drawn: of which classes it gave any voxel; agreed: what
+            `_agreed` says of it, per class.
         :param whole: the window of the ``first`` look, which was by ``coarse``.
         """
-        promised = [p for _, logits in looks for p in confidence(logits)]
+        of_looks = [p for _, logits in looks for p in confidence(logits)]
+        promised = [p if shown else 0.0 for p, shown in zip(of_looks, drawn, strict=True)]
         seen = torch.cat([window.seen_from(whole, logits) for window, logits in looks])
         likeness = self._likeness(preset, first, seen, [p > 0 for p in promised])
         wide = self._agreed(first, coarse, seen)

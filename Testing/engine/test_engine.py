@@ -257,3 +257,9 @@ def test_doubt_is_where_the_answer_is_undecided(engine, hippocampi):
     doubt = Doubt.of([(window, logits)], window, affine)
     assert np.abs(np.array(doubt.places[1]) - (affine @ [*place, 1])[:3]).max() <= 1.5 * window.step
     assert doubt.values[tuple(cell)] == 255 and doubt.values.mean() < 10
+
+
+def test_what_is_too_small_for_a_voxel_was_not_found(engine, learned, hippocampi, monkeypatch):
+    monkeypatch.setattr("IrisSegmentLib.engine.engine.paste", lambda looks: np.zeros(hippocampi[1][0].shape, np.uint8))
+    result = engine.segment(hippocampi[1][0], learned)
+    assert result.confidence == (0, 0) and all(s.promised == 0 for s in result.signs)
