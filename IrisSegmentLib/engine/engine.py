@@ -102,14 +102,18 @@ class Engine:
         reference = self._cache.get(key)
         if reference is None:
             progress.report(0.2, "Learning from the whole scan")
-            coarse = self._encode(self.inputs.whole_scan(image), image, segmentation, intensity)
+            whole = self.inputs.whole_scan(image)
+            features, masks = self._features(whole, image, intensity), self._masks(whole, segmentation)
+            levels = {"coarse": self._learned(features, masks)}
+            seen = features[-self.network.config.stages :]
+            vectors = class_vectors(seen, masks, self.network.config.align_corners)
             windows, places = self._closer_windows(image, segmentation)
-            levels = {"coarse": coarse}
             for n, (level, (window, shown)) in enumerate(windows.items()):
                 progress.report(0.5 + 0.5 * n / len(windows), "Learning from a closer look")
-                levels[level] = self._encode(window, image, shown, intensity)
-            vectors = self.class_vectors(image, segmentation)
-            reference = Reference(levels, windows["fine"][0].extent, places=places, class_vectors=vectors)
+                levels[level] = self._learned(self._features(window, image, intensity), self._masks(window, shown))
+            reference = Reference(
+                levels, windows["fine"][0].extent, places=places, vector=scan_vector(seen), class_vectors=vectors
+            )
             self._cache.put(key, reference)
         progress.report(1.0, "Reference learned")
         words = tuple(Segment(s.name, s.color, s.terminology, 0, n + 1) for n, s in enumerate(segmentation.segments))
@@ -118,13 +122,10 @@ class Engine:
         )
 
     def described(self, preset: Preset, image: Volume, segmentation: Segmentation) -> Preset:
-        """A preset fresh from `encode`, with what its scan and segments look like: for those who choose among presets
-        later, and compare volumes and scans."""
+        """A preset fresh from `encode`, with what its scan looks like in numbers and words and how large its segments
+        are: for those who choose among presets later, and compare volumes and scans."""
         (reference,) = preset.references
-        kept = replace(
-            reference, appearance=Appearance.of(image), volumes_ml=segmentation.volumes_ml(),
-            vector=self.scan_vector(image),
-        )  # fmt: skip
+        kept = replace(reference, appearance=Appearance.of(image), volumes_ml=segmentation.volumes_ml())
         return replace(preset, references=(kept,))
 
     def segment(self, image: Volume, preset: Preset, *, progress: Progress | None = None) -> Result:
@@ -140,7 +141,10 @@ class Engine:
         intensity = self.inputs.intensity(image)
         window = self.inputs.whole_scan(image)
         progress.report(0.1, f"Finding {preset.name} in {image.name}")
-        logits = self._segment(window, image, preset.embeddings("coarse"), intensity)
+        features = self._features(window, image, intensity)
+        logits = self._answered(features, preset.embeddings("coarse"))
+        seen = features[-self.network.config.stages :]
+        del features  # the large ones
         looks = [(window, logits)]
         found = logits.amax(0)
         box = window.box_of(found > 0, MARGIN) or window.box_of(found > FAINT, MARGIN)
@@ -148,21 +152,26 @@ class Engine:
             progress.report(0.2, f"Looking closer at {image.name}")
             extent = tuple(LEAST * e for e in preset.extent)
             closer = self.inputs.over(image, box.at_least(extent))  # type: ignore[arg-type]
-            fine = self._segment(closer, image, preset.embeddings("fine"), intensity)
+            fine = self._answered(self._features(closer, image, intensity), preset.embeddings("fine"))
             looks, window = [(closer, _both(window.seen_from(closer, logits), fine))], closer
             looks = self._alone(image, preset, looks[0], intensity, progress.part(0.3, 0.8)) or looks
         progress.report(0.8, f"Drawing {preset.name} in {image.name}")
-        likeness = self._likeness(image, preset, looks)
+        likeness = self._likeness(image, preset, looks, seen)
         trust = tuple(self.network.trust.expected(p, likeness) for _, logits in looks for p in confidence(logits))
         segmentation = Segmentation(paste(looks)[None], image.affine, preset.segments, f"{image.name} {preset.name}")
         progress.report(1.0, f"{image.name} is done")
         doubt = Doubt.of(looks, window, image.affine)
         return Result(segmentation, trust, segmentation.volumes_ml(), time.perf_counter() - started, doubt, likeness)
 
-    def _likeness(self, image: Volume, preset: Preset, looks: Sequence[tuple[Window, Tensor]]) -> float | None:
+    def _likeness(
+        self, image: Volume, preset: Preset, looks: Sequence[tuple[Window, Tensor]], seen: Sequence[Tensor]
+    ) -> float | None:
         """Cosine between how what was found and what was marked look in the whole scan, mean over the segments that
         were found; None when none was, or a reference's look is not known. Nor is it for the public network, which
-        would take seconds for it and has no use of it."""
+        has no use of it.
+
+        :param seen: features of the whole scan, at the scales that meet the task embedding.
+        """
         marked = None if self.inputs.published else preset.class_vectors()
         whole = self.inputs.whole_scan(image)
         masks = torch.cat([(window.seen_from(whole, logits) > 0).float() for window, logits in looks])
@@ -170,7 +179,7 @@ class Engine:
         if marked is None or not bool(shown.any()):
             return None
         masks = self.inputs.turned(masks[shown]).to(self.device)
-        found = class_vectors(self._scan_features(image), masks, self.network.config.align_corners)
+        found = class_vectors(seen, masks, self.network.config.align_corners)
         return float((found.astype(np.float32) * marked[shown.numpy()]).sum(1).mean())
 
     def _alone(
@@ -193,7 +202,7 @@ class Engine:
                 words = f"Looking closer at {preset.segments[n].name} in {image.name}"
                 progress.report((turn + n / len(places)) / 2, words)
                 closer, seen[n] = self.inputs.over_one(image, box), box
-                found = self._segment(closer, image, preset.embeddings(alone(n)), intensity)
+                found = self._answered(self._features(closer, image, intensity), preset.embeddings(alone(n)))
                 looks[n] = (closer, _both(window.seen_from(closer, logits[n : n + 1]), found))
         return looks
 
@@ -247,9 +256,9 @@ class Engine:
         content = content_hash(image, segmentation, self.network.hash, PREPROCESSING)
         if content not in pool:
             preset = self.encode(image, segmentation, name=image.name, progress=progress)
-            vectors = preset.references[0].class_vectors
-            assert vectors is not None, "encoding gives them"
-            pool.add(content, preset, vectors, self.scan_vector(image))
+            vectors, vector = preset.references[0].class_vectors, preset.references[0].vector
+            assert vectors is not None and vector is not None, "encoding gives them"
+            pool.add(content, preset, vectors, vector)
         return content
 
     def class_vectors(self, image: Volume, segmentation: Segmentation) -> NDArray[np.float16]:
@@ -259,7 +268,7 @@ class Engine:
         off; a scan then found itself among 14 a quarter of the time instead of three quarters.
         """
         window = self.inputs.whole_scan(image)
-        masks = self.inputs.masks(window, segmentation).to(self.device)
+        masks = self._masks(window, segmentation)
         return class_vectors(self._scan_features(image), masks, self.network.config.align_corners)
 
     def scan_vector(self, image: Volume) -> NDArray[np.float16]:
@@ -331,7 +340,7 @@ class Engine:
         return {
             level: tuning.View(
                 self._features(window, image, intensity),
-                self.inputs.masks(window, shown)[None].to(self.device),
+                self._masks(window, shown)[None],
                 self._here(joined([r.levels[level] for r in others])),
             )
             for level, (window, shown) in windows.items()
@@ -378,17 +387,14 @@ class Engine:
                 "was tampered with, so encode its references again."
             )
 
-    def _encode(
-        self, window: Window, image: Volume, segmentation: Segmentation, intensity: Intensity
-    ) -> TaskEmbeddings:
-        masks = self.inputs.masks(window, segmentation)
+    def _learned(self, features: list[Tensor], masks: Tensor) -> TaskEmbeddings:
         with torch.inference_mode(), self.precision.autocast():
-            kept = self.network.encode(self._sampled(window, image, intensity), masks.to(self.device))
+            kept = self.network.learned(features, masks)
         return kept.half()  # as they are stored, so that a preset gives the same voxels before and after it was saved
 
-    def _segment(self, window: Window, image: Volume, embeddings: TaskEmbeddings, intensity: Intensity) -> Tensor:
+    def _answered(self, features: list[Tensor], embeddings: TaskEmbeddings) -> Tensor:
         with torch.inference_mode(), self.precision.autocast():
-            logits = self.network.segment(self._sampled(window, image, intensity), self._here(embeddings))
+            logits = self.network.answered(features, self._here(embeddings))
         return self.inputs.back(logits.float().cpu())
 
     def _here(self, embeddings: TaskEmbeddings) -> TaskEmbeddings:
@@ -399,12 +405,14 @@ class Engine:
         )
 
     def _features(self, window: Window, image: Volume, intensity: Intensity) -> list[Tensor]:
+        """Of what a window shows: learning, answering and comparing read them and leave them as they are."""
+        sampled = self.inputs.image(window, image, intensity).to(self.device)
         with torch.no_grad(), self.precision.autocast():
-            features: list[Tensor] = self.network.encoder(self._sampled(window, image, intensity))
+            features: list[Tensor] = self.network.encoder(sampled)
         return features
 
-    def _sampled(self, window: Window, image: Volume, intensity: Intensity) -> Tensor:
-        return self.inputs.image(window, image, intensity).to(self.device)
+    def _masks(self, window: Window, segmentation: Segmentation) -> Tensor:
+        return self.inputs.masks(window, segmentation).to(self.device)
 
 
 def _where(looks: Sequence[tuple[Window, Tensor]], places: Sequence[Place]) -> list[Box]:
@@ -454,5 +462,5 @@ def _check_reference(image: Volume, segmentation: Segmentation) -> None:
     if len(segmentation.segments) > 255:
         raise IrisError(f"'{segmentation.name}' has more than 255 segments; choose fewer.")
     for n, segment in enumerate(segmentation.segments):
-        if not np.any(segmentation.mask(n)):
+        if segmentation.boxes[n][0].stop == 0:
             raise IrisError(f"The segment '{segment.name}' of '{segmentation.name}' is empty; draw it or untick it.")

@@ -72,7 +72,11 @@ class Iris(nn.Module):
 
     def encode(self, image: Tensor, masks: Tensor) -> TaskEmbeddings:
         """A reference image (1, 1, D, H, W) and its masks (K, D, H, W) in 0..1, sizes multiples of 16."""
-        tokens, keys, values = self.embed(self.encoder(image), masks[None])
+        return self.learned(self.encoder(image), masks)
+
+    def learned(self, features: list[Tensor], masks: Tensor) -> TaskEmbeddings:
+        """`encode`, from what the encoder made of the image; the features stay as they are."""
+        tokens, keys, values = self.embed(features, masks[None])
         return TaskEmbeddings(
             tuple(t[0] for t in tokens),
             None if keys is None else keys[0],
@@ -81,8 +85,12 @@ class Iris(nn.Module):
 
     def segment(self, image: Tensor, embeddings: TaskEmbeddings) -> Tensor:
         """A target image (1, 1, D, H, W) to logits (K, D, H, W), one pass for all classes."""
+        return self.answered(self.encoder(image), embeddings)
+
+    def answered(self, features: list[Tensor], embeddings: TaskEmbeddings) -> Tensor:
+        """`segment`, from what the encoder made of the image; the features stay as they are."""
         return self.decode(
-            self.encoder(image),
+            features,
             [t[None] for t in embeddings.tokens],
             None if embeddings.keys is None else embeddings.keys[None],
             None if embeddings.values is None else embeddings.values[None],
