@@ -59,6 +59,5 @@ class Encoding:
             preset = self._engine.encode(image, segmentation, name=image.name)
         except IrisError as error:
             return Failure(str(error))
-        return Encoded(
-            content, preset.to_bytes(), preset.references[0].class_vectors, self._engine.scan_vector(image)
-        )
+        (reference,) = preset.references
+        return Encoded(content, preset.to_bytes(), reference.class_vectors, reference.vector)

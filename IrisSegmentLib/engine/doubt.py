@@ -36,13 +36,12 @@ class Doubt:
         :param over: the window whose cells the map is of; affine: the target's.
         """
         import torch
-        import torch.nn.functional as F
 
         places, doubts = [], []
         for window, logits in looks:
             to_ras, inside = cells_to_ras(window, affine), _inside(window)
             for doubt in _doubt(logits):
-                around = F.avg_pool3d(doubt[None, None], 2 * REACH + 1, 1, REACH, count_include_pad=False)[0, 0]
+                around = _around(doubt)
                 cell = np.unravel_index(int(around.where(inside, -1.0).argmax()), around.shape)
                 places.append(tuple((to_ras @ [*cell, 1])[:3].tolist()))
             doubts.append(_doubt(window.seen_from(over, logits.float())).amax(0))
@@ -52,6 +51,18 @@ class Doubt:
 
 def _doubt(logits: Tensor) -> Tensor:
     return 1 - (2 * logits.float().sigmoid() - 1).abs()
+
+
+def _around(values: Tensor) -> Tensor:
+    """(D, H, W), the mean over each cell's surroundings within the grid; one axis after the other, as torch's own
+    pooling does not."""
+    import torch
+
+    for _ in range(3):
+        places = torch.arange(len(values))
+        near = ((places[:, None] - places).abs() <= REACH).to(values.dtype)
+        values = torch.tensordot(values, near / near.sum(1, keepdim=True), ([0], [1]))  # the next axis comes first
+    return values
 
 
 def cells_to_ras(window: Window, affine: NDArray[np.float64]) -> NDArray[np.float64]:

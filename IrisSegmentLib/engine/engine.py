@@ -30,7 +30,7 @@ from ..imaging.intensity import Intensity
 from ..imaging.volume import Segment, Segmentation, Volume, same_grid
 from ..imaging.window import PREPROCESSING, Window, box_of_segments, paste
 from ..network import Precision, TaskEmbeddings, load_network
-from ..network.iris import Looked
+from ..network.iris import Answered
 from ..network.trust import Signs
 from .device import choose_device
 from .doubt import Doubt
@@ -92,14 +92,18 @@ class Engine:
         reference = self._cache.get(key)
         if reference is None:
             progress.report(0.2, "Learning from the whole scan")
-            coarse = self._encode(self.inputs.whole_scan(image), image, segmentation, intensity)
+            whole = self.inputs.whole_scan(image)
+            features, masks = self._features(whole, image, intensity), self._masks(whole, segmentation)
+            levels = {"coarse": self._learned(features, masks)}
+            seen = features[-self.network.config.stages :]
+            vectors = class_vectors(seen, masks, self.network.config.align_corners)
             windows, places = self._closer_windows(image, segmentation)
-            levels = {"coarse": coarse}
             for n, (level, (window, shown)) in enumerate(windows.items()):
                 progress.report(0.5 + 0.5 * n / len(windows), "Learning from a closer look")
-                levels[level] = self._encode(window, image, shown, intensity)
-            vectors = self.class_vectors(image, segmentation)
-            reference = Reference(levels, windows["fine"][0].extent, places=places, class_vectors=vectors)
+                levels[level] = self._learned(self._features(window, image, intensity), self._masks(window, shown))
+            reference = Reference(
+                levels, windows["fine"][0].extent, places=places, vector=scan_vector(seen), class_vectors=vectors
+            )
             self._cache.put(key, reference)
         progress.report(1.0, "Reference learned")
         words = tuple(Segment(s.name, s.color, s.terminology, 0, n + 1) for n, s in enumerate(segmentation.segments))
@@ -108,13 +112,10 @@ class Engine:
         )
 
     def described(self, preset: Preset, image: Volume, segmentation: Segmentation) -> Preset:
-        """A preset fresh from `encode`, with what its scan and segments look like: for those who choose among presets
-        later, and compare volumes and scans."""
+        """A preset fresh from `encode`, with what its scan looks like in numbers and words and how large its segments
+        are: for those who choose among presets later, and compare volumes and scans."""
         (reference,) = preset.references
-        kept = replace(
-            reference, appearance=Appearance.of(image), volumes_ml=segmentation.volumes_ml(),
-            vector=self.scan_vector(image),
-        )  # fmt: skip
+        kept = replace(reference, appearance=Appearance.of(image), volumes_ml=segmentation.volumes_ml())
         return replace(preset, references=(kept,))
 
     def segment(self, image: Volume, preset: Preset, *, progress: Progress | None = None) -> Result:
@@ -131,7 +132,7 @@ class Engine:
         window = self.inputs.whole_scan(image)
         progress.report(0.1, f"Finding {preset.name} in {image.name}")
         coarse = preset.embeddings("coarse")
-        first = self._look(window, image, coarse, intensity)
+        first = self._answered(window, image, coarse, intensity)
         logits = self._logits(first)
         looks, whole = [(window, logits)], window
         agreed: list[Agreed] = self._agreed(first, coarse, logits)
@@ -142,7 +143,7 @@ class Engine:
             extent = tuple(LEAST * e for e in preset.extent)
             closer = self.inputs.over(image, box.at_least(extent))  # type: ignore[arg-type]
             fine = preset.embeddings("fine")
-            second = self._look(closer, image, fine, intensity)
+            second = self._answered(closer, image, fine, intensity)
             looks, window = [(closer, _both(window.seen_from(closer, logits), self._logits(second)))], closer
             agreed = self._agreed(second, fine, looks[0][1])
             one_by_one = self._alone(image, preset, looks[0], agreed, intensity, progress.part(0.3, 0.8))
@@ -169,7 +170,7 @@ class Engine:
         drawn: Sequence[bool],
         agreed: Sequence[Agreed],
         whole: Window,
-        first: Looked,
+        first: Answered,
         coarse: TaskEmbeddings,
     ) -> tuple[Signs, ...]:
         """What speaks for the answer of each class.
@@ -188,7 +189,7 @@ class Engine:
             for p, (brought, returned), (_, returned_wide) in zip(promised, agreed, wide, strict=True)
         )
 
-    def _likeness(self, preset: Preset, first: Looked, seen: Tensor, found: Sequence[bool]) -> float | None:
+    def _likeness(self, preset: Preset, first: Answered, seen: Tensor, found: Sequence[bool]) -> float | None:
         """Cosine between how what was found and what was marked look in the whole scan, mean over the segments that
         were found; None when none was, or a reference's look is not known. Nor is it for the public network, which
         has no use of it.
@@ -202,11 +203,11 @@ class Engine:
         vectors = class_vectors(first.features, masks, self.network.config.align_corners)
         return float((vectors.astype(np.float32) * marked[np.array(found)]).sum(1).mean())
 
-    def _agreed(self, looked: Looked, embeddings: TaskEmbeddings, logits: Tensor) -> list[Agreed]:
+    def _agreed(self, answered: Answered, embeddings: TaskEmbeddings, logits: Tensor) -> list[Agreed]:
         """`Iris.agreement` of an answer (K, D, H, W) at the cells of a look, per class."""
         with torch.inference_mode():
             masks = self.inputs.turned(_filled(logits)).to(self.device)
-            both = self.network.agreement(looked, masks, self._here(embeddings))
+            both = self.network.agreement(answered, masks, self._here(embeddings))
         if both is None:
             return [(None, None)] * len(logits)
         return list(zip(both[0].tolist(), both[1].tolist(), strict=True))
@@ -239,9 +240,9 @@ class Engine:
                 progress.report((turn + n / len(places)) / 2, words)
                 closer, seen[n] = self.inputs.over_one(image, box), box
                 own = preset.embeddings(alone(n))
-                looked = self._look(closer, image, own, intensity)
-                looks[n] = (closer, _both(window.seen_from(closer, logits[n : n + 1]), self._logits(looked)))
-                (agreed[n],) = self._agreed(looked, own, looks[n][1])
+                answered = self._answered(closer, image, own, intensity)
+                looks[n] = (closer, _both(window.seen_from(closer, logits[n : n + 1]), self._logits(answered)))
+                (agreed[n],) = self._agreed(answered, own, looks[n][1])
         return looks, agreed
 
     def measure(
@@ -294,9 +295,9 @@ class Engine:
         content = content_hash(image, segmentation, self.network.hash, PREPROCESSING)
         if content not in pool:
             preset = self.encode(image, segmentation, name=image.name, progress=progress)
-            vectors = preset.references[0].class_vectors
-            assert vectors is not None, "encoding gives them"
-            pool.add(content, preset, vectors, self.scan_vector(image))
+            vectors, vector = preset.references[0].class_vectors, preset.references[0].vector
+            assert vectors is not None and vector is not None, "encoding gives them"
+            pool.add(content, preset, vectors, vector)
         return content
 
     def class_vectors(self, image: Volume, segmentation: Segmentation) -> NDArray[np.float16]:
@@ -306,7 +307,7 @@ class Engine:
         off; a scan then found itself among 14 a quarter of the time instead of three quarters.
         """
         window = self.inputs.whole_scan(image)
-        masks = self.inputs.masks(window, segmentation).to(self.device)
+        masks = self._masks(window, segmentation)
         return class_vectors(self._scan_features(image), masks, self.network.config.align_corners)
 
     def scan_vector(self, image: Volume) -> NDArray[np.float16]:
@@ -378,7 +379,7 @@ class Engine:
         return {
             level: tuning.View(
                 self._features(window, image, intensity),
-                self.inputs.masks(window, shown)[None].to(self.device),
+                self._masks(window, shown)[None],
                 self._here(joined([r.levels[level] for r in others])),
             )
             for level, (window, shown) in windows.items()
@@ -425,21 +426,19 @@ class Engine:
                 "was tampered with, so encode its references again."
             )
 
-    def _encode(
-        self, window: Window, image: Volume, segmentation: Segmentation, intensity: Intensity
-    ) -> TaskEmbeddings:
-        masks = self.inputs.masks(window, segmentation)
+    def _learned(self, features: list[Tensor], masks: Tensor) -> TaskEmbeddings:
         with torch.inference_mode(), self.precision.autocast():
-            kept = self.network.encode(self._sampled(window, image, intensity), masks.to(self.device))
+            kept = self.network.learned(features, masks)
         return kept.half()  # as they are stored, so that a preset gives the same voxels before and after it was saved
 
-    def _look(self, window: Window, image: Volume, embeddings: TaskEmbeddings, intensity: Intensity) -> Looked:
+    def _answered(self, window: Window, image: Volume, embeddings: TaskEmbeddings, intensity: Intensity) -> Answered:
+        features = self._features(window, image, intensity)
         with torch.inference_mode(), self.precision.autocast():
-            return self.network.look(self._sampled(window, image, intensity), self._here(embeddings))
+            return self.network.answered(features, self._here(embeddings))
 
-    def _logits(self, looked: Looked) -> Tensor:
+    def _logits(self, answered: Answered) -> Tensor:
         """(K, D, H, W), on the window's axes."""
-        return self.inputs.back(looked.logits.float().cpu())
+        return self.inputs.back(answered.logits.float().cpu())
 
     def _here(self, embeddings: TaskEmbeddings) -> TaskEmbeddings:
         return TaskEmbeddings(
@@ -449,12 +448,14 @@ class Engine:
         )
 
     def _features(self, window: Window, image: Volume, intensity: Intensity) -> list[Tensor]:
+        """Of what a window shows: learning, answering and comparing read them and leave them as they are."""
+        sampled = self.inputs.image(window, image, intensity).to(self.device)
         with torch.no_grad(), self.precision.autocast():
-            features: list[Tensor] = self.network.encoder(self._sampled(window, image, intensity))
+            features: list[Tensor] = self.network.encoder(sampled)
         return features
 
-    def _sampled(self, window: Window, image: Volume, intensity: Intensity) -> Tensor:
-        return self.inputs.image(window, image, intensity).to(self.device)
+    def _masks(self, window: Window, segmentation: Segmentation) -> Tensor:
+        return self.inputs.masks(window, segmentation).to(self.device)
 
 
 def _where(looks: Sequence[tuple[Window, Tensor]], places: Sequence[Place]) -> list[Box]:
@@ -520,5 +521,5 @@ def _check_reference(image: Volume, segmentation: Segmentation) -> None:
     if len(segmentation.segments) > 255:
         raise IrisError(f"'{segmentation.name}' has more than 255 segments; choose fewer.")
     for n, segment in enumerate(segmentation.segments):
-        if not np.any(segmentation.mask(n)):
+        if segmentation.boxes[n][0].stop == 0:
             raise IrisError(f"The segment '{segment.name}' of '{segmentation.name}' is empty; draw it or untick it.")

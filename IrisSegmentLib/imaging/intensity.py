@@ -50,8 +50,13 @@ class Intensity:
 
     def apply(self, values: NDArray) -> NDArray[np.float32]:
         """The network's numbers; what is not a number counts as the scan's lowest."""
-        values = np.nan_to_num(np.asarray(values, dtype=np.float32), nan=self.low, posinf=self.high, neginf=self.low)
-        return ((values.clip(self.low, self.high) - self.mean) / self.deviation).astype(np.float32)
+        known = np.array(values, dtype=np.float32, order="C")  # a copy, which is then worked on where it lies
+        if values.dtype.kind == "f":
+            known[np.isnan(known)] = self.low
+        np.clip(known, self.low, self.high, out=known)
+        known -= np.float32(self.mean)
+        known /= np.float32(self.deviation)
+        return known
 
     @property
     def background(self) -> float:

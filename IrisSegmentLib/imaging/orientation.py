@@ -6,6 +6,7 @@ of its axes) does not matter, and a small rigid motion of the patient does not e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
@@ -45,6 +46,17 @@ class Orientation:
         lead = array.ndim - 3
         straight = array[self._turns()]
         return straight.transpose(*range(lead), *(lead + n for n in np.argsort(self.order)))
+
+    def box_to_canonical(self, box: Sequence[slice], shape: Sequence[int]) -> tuple[slice, slice, slice]:
+        """A box of stored indices as one of canonical indices.
+
+        :param shape: of the scan along R, A, S.
+        """
+        sides = []
+        for axis, (stored, flipped) in enumerate(zip(self.order, self.flipped, strict=True)):
+            side = box[stored]
+            sides.append(slice(shape[axis] - side.stop, shape[axis] - side.start) if flipped else side)
+        return (sides[0], sides[1], sides[2])
 
     def _turns(self) -> Any:
         return (..., *(slice(None, None, -1 if f else 1) for f in self.flipped))

@@ -152,7 +152,11 @@ class Segmentation:
 
     def only(self, indices: Iterable[int]) -> Segmentation:
         """The same voxels, with only the segments named by their place in ``segments``."""
-        return replace(self, segments=tuple(self.segments[i] for i in indices))
+        indices = tuple(indices)
+        fewer = replace(self, segments=tuple(self.segments[i] for i in indices))
+        if "boxes" in self.__dict__:  # they are known and need not be searched again
+            fewer.__dict__["boxes"] = tuple(self.boxes[i] for i in indices)
+        return fewer
 
     def volumes_ml(self) -> tuple[float, ...]:
         """Volume of each segment in mL."""
@@ -169,7 +173,11 @@ def label_counts(layer: NDArray) -> NDArray[np.int64]:
     voxels = layer.ravel(order="K")  # as they lie in memory: no copy is made
     counts = np.zeros(int(voxels.max(initial=0)) + 1, np.int64)
     for start in range(0, len(voxels), COUNTED):
-        counts += np.bincount(voxels[start : start + COUNTED], minlength=len(counts))
+        part = voxels[start : start + COUNTED]
+        if part.any():
+            counts += np.bincount(part, minlength=len(counts))
+        else:  # most of a scan is background, which is seen faster than it is counted
+            counts[0] += len(part)
     return counts
 
 

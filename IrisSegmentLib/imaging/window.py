@@ -7,8 +7,9 @@ triangle filter when the window is coarser than the scan, so that thin things fa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,12 +19,13 @@ from torch import Tensor
 from .box import Box
 from .intensity import Intensity
 from .orientation import Orientation
-from .volume import Segmentation, Volume, box_of
+from .volume import Segmentation, Volume
 
 PREPROCESSING = 1  # raise when anything here changes what the network sees: presets and caches carry it
 MULTIPLE = 16  # the network's deepest stride
 SMALLEST = 32  # cells per axis: the deepest level keeps two
-SLAB = 32_000_000  # numbers held at once when a large scan is sampled or a result is pasted
+SLAB = 32_000_000  # numbers held at once when a result is pasted
+BLOCK = 2**19  # voxels of a scan that are read at once: few enough to stay in a core's cache
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,31 @@ class Window:
         """The scan's intensities, normalized, at the window's cells: (1, 1, D, H, W). Outside the scan: its lowest."""
         canonical = self.orientation.to_canonical(volume.array)
         intensity = intensity or Intensity.of(canonical)
-        sampled = self._sample(canonical, lambda slab: intensity.apply(slab) - np.float32(intensity.background))
-        return (sampled + intensity.background)[None, None]
+        weights, spans = zip(*(self._weights_from_scan(n) for n in range(3)), strict=True)
+
+        def read(block: NDArray) -> NDArray[np.float32]:
+            values = intensity.apply(block)
+            values -= np.float32(intensity.background)
+            return values
+
+        return (_contracted(canonical[spans], weights, read) + intensity.background)[None, None]
 
     def sample_masks(self, segmentation: Segmentation) -> Tensor:
-        """How much of each cell each segment fills, 0 to 1: (K, D, H, W)."""
+        """How much of each cell each segment fills, 0 to 1: (K, D, H, W). Only the boxes around the segments are read:
+        a large scan with many classes would take minutes."""
         layers = [self.orientation.to_canonical(layer) for layer in segmentation.layers]
-        return torch.stack([self._filled(layers[s.layer], s.label) for s in segmentation.segments])
+        weights, spans = zip(*(self._weights_from_scan(n) for n in range(3)), strict=True)
+        masks = torch.zeros(len(segmentation.segments), *self.shape)
+        for mask, segment, stored in zip(masks, segmentation.segments, segmentation.boxes, strict=True):
+            box = self.orientation.box_to_canonical(stored, self.scan_shape)
+            shown = tuple(
+                slice(max(b.start, s.start), max(b.start, s.start, min(b.stop, s.stop)))
+                for b, s in zip(box, spans, strict=True)
+            )
+            near = [w[:, b.start - s.start : b.stop - s.start] for w, b, s in zip(weights, shown, spans, strict=True)]
+            if all(b.stop > b.start for b in shown):
+                mask += _contracted(layers[segment.layer][shown], near, partial(np.equal, segment.label))
+        return masks
 
     def paste(self, logits: Tensor) -> NDArray[np.uint8]:
         """Labels (I, J, K) on the scan's own voxels: `paste` of this window alone."""
@@ -119,30 +139,6 @@ class Window:
             weights.append(_interpolation((places - self.origin[n]) / self.step, self.shape[n]))
         return torch.einsum("kdhw,ad,bh,cw->kabc", values, *weights)
 
-    def _sample(self, canonical: NDArray, prepare) -> Tensor:  # type: ignore[no-untyped-def]
-        """Contract the axes one after the other, first in slabs so that a large scan never is one float array."""
-        weights, spans = zip(*(self._weights_from_scan(n) for n in range(3)), strict=True)
-        return self._contracted(canonical[tuple(spans)], weights, prepare)
-
-    def _filled(self, canonical: NDArray, label: int) -> Tensor:
-        """How much of each cell a label fills, (D, H, W). Only the box around its voxels is read: a large scan with
-        many classes would take minutes."""
-        weights, spans = zip(*(self._weights_from_scan(n) for n in range(3)), strict=True)
-        mask = canonical[tuple(spans)] == label
-        box = box_of(mask)
-        near = [w[:, side] for w, side in zip(weights, box, strict=True)]
-        return self._contracted(mask[box], near, lambda slab: slab.astype(np.float32))
-
-    def _contracted(self, part: NDArray, weights: Sequence[Tensor], prepare) -> Tensor:  # type: ignore[no-untyped-def]
-        rows = max(1, SLAB // max(1, part.shape[1] * part.shape[2]))
-        out = torch.zeros(self.shape[0], self.shape[1], self.shape[2])
-        for start in range(0, part.shape[0], rows):
-            slab = torch.from_numpy(np.ascontiguousarray(prepare(part[start : start + rows])))
-            slab = torch.matmul(slab, weights[2].T)
-            slab = torch.matmul(weights[1], slab)
-            out += torch.einsum("da,ahw->dhw", weights[0][:, start : start + rows], slab)
-        return out
-
     def _weights_from_scan(self, axis: int) -> tuple[Tensor, slice]:
         """Matrix (cells, voxels) of one axis, and the voxels it reads. Voxels beyond the scan weigh nothing but
         count, so that what lies outside fades to the background."""
@@ -167,6 +163,20 @@ class Window:
         start = min(max(0, int(np.ceil(low / voxel - 1e-6))), count)
         return slice(start, max(start, min(count, int(np.floor(high / voxel + 1e-6)) + 1)))
 
+    def _reached(self, logits: Tensor) -> tuple[slice, slice, slice]:
+        """The scan's voxels that may belong to a class of ``logits`` (K, D, H, W): between cells that pass 0 and their
+        neighbors. The others need not be looked at."""
+        reaches, passed = [], (logits > 0).any(0)
+        for axis in range(3):
+            covered, voxel = self._covered(axis), self.scan_spacing[axis]
+            cells = torch.nonzero(passed.any(2 if axis < 2 else 1).any(1 if axis == 0 else 0)).flatten()
+            if not len(cells):
+                return (slice(0, 0),) * 3
+            low, high = (self.origin[axis] + self.step * float(c) for c in (cells[0] - 1, cells[-1] + 1))
+            start = max(covered.start, int(np.floor(low / voxel)))
+            reaches.append(slice(start, max(start, min(covered.stop, int(np.ceil(high / voxel)) + 1))))
+        return (reaches[0], reaches[1], reaches[2])
+
     def _weights_to_scan(self, axis: int, reach: slice) -> Tensor:
         """Matrix (voxels, cells) of linear interpolation."""
         places = np.arange(reach.start, reach.stop) * self.scan_spacing[axis] - self.origin[axis]
@@ -183,9 +193,10 @@ def paste(looks: Sequence[tuple[Window, Tensor]]) -> NDArray[np.uint8]:
     if sum(len(logits) for _, logits in looks) > 255:
         raise ValueError("a label map of one byte holds 255 classes")
     first = looks[0][0]
-    reaches = [tuple(window._covered(n) for n in range(3)) for window, _ in looks]
-    low = [min(r[n].start for r in reaches) for n in range(3)]
-    size = [max(0, max(r[n].stop for r in reaches) - low[n]) for n in range(3)]
+    reaches = [window._reached(logits) for window, logits in looks]
+    shown = [reach for reach in reaches if all(side.stop > side.start for side in reach)]
+    low = [min((reach[n].start for reach in shown), default=0) for n in range(3)]
+    size = [max((reach[n].stop for reach in shown), default=0) - low[n] for n in range(3)]
     labels, best = np.zeros(first.scan_shape, np.uint8), np.zeros(size, np.float16)
     known = 0
     for (window, logits), reach in zip(looks, reaches, strict=True):
@@ -213,19 +224,32 @@ def paste(looks: Sequence[tuple[Window, Tensor]]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(first.orientation.from_canonical(labels))
 
 
+def _contracted(part: NDArray, weights: Sequence[Tensor], read: Callable[[NDArray], NDArray]) -> Tensor:
+    """Voxels (R, A, S) brought to cells by a matrix (cells, voxels) per axis, S before A before R however the scan is
+    stored, so that the same numbers come out: (D, H, W).
+
+    :param read: what to bring over of a block of voxels.
+    """
+    size, (to_d, to_h, to_w) = part.shape, weights
+    lines = torch.empty(size[0], size[1], len(to_w))
+    # Cut across the axis that leaves the longest pieces of memory whole: a scan is rarely stored with S innermost.
+    axis = 0 if abs(part.strides[0]) > abs(part.strides[1]) else 1
+    count = max(1, BLOCK // max(1, size[1 - axis] * size[2]))
+    for start in range(0, size[axis], count):
+        block = (slice(None),) * axis + (slice(start, start + count),)
+        values = torch.from_numpy(np.ascontiguousarray(read(part[block]), np.float32))
+        lines[block] = values @ to_w.T
+    return torch.einsum("da,ahw->dhw", to_d, to_h @ lines)
+
+
 def box_of_segments(segmentation: Segmentation, margin: float = 1.3) -> Box | None:
     """Box in mm around all voxels of all segments, ``margin`` times as wide, or None when all are empty."""
     orientation, shape, spacing = _canonical_grid(segmentation)
-    boxes = [box for box in segmentation.boxes if box[0].stop]
+    boxes = [orientation.box_to_canonical(box, shape) for box in segmentation.boxes if box[0].stop]
     if not boxes:
         return None
-    low, high = [], []
-    for axis, (stored, flipped) in enumerate(zip(orientation.order, orientation.flipped, strict=True)):
-        first, last = min(b[stored].start for b in boxes), max(b[stored].stop for b in boxes) - 1
-        if flipped:
-            first, last = shape[axis] - 1 - last, shape[axis] - 1 - first
-        low.append((first - 0.5) * spacing[axis])
-        high.append((last + 0.5) * spacing[axis])
+    low = [(min(b[n].start for b in boxes) - 0.5) * spacing[n] for n in range(3)]
+    high = [(max(b[n].stop for b in boxes) - 0.5) * spacing[n] for n in range(3)]
     return Box(tuple(low), tuple(high)).widened(margin)
 
 

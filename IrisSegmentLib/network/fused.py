@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LARGE = 2**18  # numbers in a feature map from which one pass less is worth a few small operators more
+LARGE = 2**20  # numbers in a feature map from which one pass less is worth a few small operators more
 
 _OPERATORS = torch.backends.mkldnn.is_available() and all(
     hasattr(torch.ops.mkldnn, name) for name in ("_convolution_pointwise", "_convolution_pointwise_")

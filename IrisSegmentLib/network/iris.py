@@ -44,9 +44,9 @@ class TaskEmbeddings:
 
 
 @dataclass
-class Looked:
-    """What a look at a target gave: logits (K, D, H, W), the encoder's features at the scales that meet the task
-    embedding, and where there is dense affinity its keys (1, M, E) and what they carried over
+class Answered:
+    """What the network answered of a target: logits (K, D, H, W), the encoder's features at the scales that meet the
+    task embedding, and where there is dense affinity its keys (1, M, E) and what they carried over
     (1, K, D/4, H/4, W/4).
     """
 
@@ -85,7 +85,11 @@ class Iris(nn.Module):
 
     def encode(self, image: Tensor, masks: Tensor) -> TaskEmbeddings:
         """A reference image (1, 1, D, H, W) and its masks (K, D, H, W) in 0..1, sizes multiples of 16."""
-        tokens, keys, values = self.embed(self.encoder(image), masks[None])
+        return self.learned(self.encoder(image), masks)
+
+    def learned(self, features: list[Tensor], masks: Tensor) -> TaskEmbeddings:
+        """`encode`, from what the encoder made of the image; the features stay as they are."""
+        tokens, keys, values = self.embed(features, masks[None])
         return TaskEmbeddings(
             tuple(t[0] for t in tokens),
             None if keys is None else keys[0],
@@ -94,24 +98,26 @@ class Iris(nn.Module):
 
     def segment(self, image: Tensor, embeddings: TaskEmbeddings) -> Tensor:
         """A target image (1, 1, D, H, W) to logits (K, D, H, W), one pass for all classes."""
-        return self.look(image, embeddings).logits
+        return self.answered(self.encoder(image), embeddings).logits
 
-    def look(self, image: Tensor, embeddings: TaskEmbeddings) -> Looked:
-        """`segment`, with what it was drawn from."""
-        features, queries, carried = self.encoder(image), None, None
+    def answered(self, features: list[Tensor], embeddings: TaskEmbeddings) -> Answered:
+        """`segment`, from what the encoder made of the image, with what it was drawn from; the features stay as they
+        are."""
+        queries = carried = None
         if self.affinity is not None and embeddings.keys is not None and embeddings.values is not None:
             queries = self.affinity.keys(features[-2], features[-1])
             size = features[-2].shape[2:]
             carried = self.affinity(queries, embeddings.keys[None], embeddings.values[None], size)
         logits = self.decoder(features, [t[None] for t in embeddings.tokens], carried)[0]
-        return Looked(logits, features[-self.config.stages :], queries, carried)
+        return Answered(logits, features[-self.config.stages :], queries, carried)
 
-    def agreement(self, looked: Looked, found: Tensor, embeddings: TaskEmbeddings) -> tuple[Tensor, Tensor] | None:
-        """`Affinity.agreement` of masks (K, D, H, W) in a look by these embeddings; None where nothing was carried."""
-        if looked.queries is None or looked.carried is None:
+    def agreement(self, answered: Answered, found: Tensor, embeddings: TaskEmbeddings) -> tuple[Tensor, Tensor] | None:
+        """`Affinity.agreement` of masks (K, D, H, W) in an answer by these embeddings; None where nothing was
+        carried."""
+        if answered.queries is None or answered.carried is None:
             return None
         assert self.affinity is not None and embeddings.keys is not None and embeddings.values is not None
-        return self.affinity.agreement(found, looked.carried, looked.queries, embeddings.keys, embeddings.values)
+        return self.affinity.agreement(found, answered.carried, answered.queries, embeddings.keys, embeddings.values)
 
     def embed(
         self, features: list[Tensor], masks: Tensor

@@ -49,10 +49,11 @@ class Part(NamedTuple):
     @classmethod
     def of(cls, mask: Tensor, stride: int) -> Part:
         """:param mask: (D, H, W), sizes multiples of ``stride``; when it is empty, its first cell stands for it."""
-        start = []
-        part = mask
-        for axis in range(3):  # the first cut leaves the others little to read
-            filled = torch.nonzero(part.amax([n for n in range(3) if n != axis]) > 0).flatten()
+        start, part = [], mask
+        lines = mask.amax(2)  # the only reading of all of it
+        for axis in range(3):
+            along = lines.amax(1 - axis) if axis < 2 else part.amax((0, 1))
+            filled = torch.nonzero(along > 0).flatten()
             first, last = (int(filled[0]), int(filled[-1])) if len(filled) else (0, 0)
             low = first // stride * stride
             part = part.narrow(axis, low, (last // stride + 1) * stride - low)

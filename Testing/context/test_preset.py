@@ -281,6 +281,10 @@ def test_the_content_hash_sees_voxels_grid_masks_and_network_but_no_names(hippoc
     image, segmentation = hippocampi[0]
     key = content_hash(image, segmentation, "net", 1)
     assert key == content_hash(Volume(image.array.copy(), image.affine, "renamed"), segmentation, "net", 1)
+    for order in ("C", "F"):  # however the voxels lie in memory
+        array, layers = np.array(image.array, order=order), np.array(segmentation.layers, order=order)
+        stored = Segmentation(layers, segmentation.affine, segmentation.segments)
+        assert key == content_hash(Volume(array, image.affine), stored, "net", 1)
     changed = image.array.copy()
     changed[0, 0, 0] += 1
     moved = image.affine.copy()

@@ -219,6 +219,38 @@ def test_the_box_of_segments_is_that_of_their_voxels(flips):
     assert box_of_segments(segmentation.only([2])) is None
 
 
+def test_segments_taken_apart_keep_their_boxes():
+    layers = np.zeros((1, 20, 30, 40), np.uint8)
+    layers[0, 3:9, 4:11, 5:12], layers[0, 15, 20, 30] = 1, 2
+    several = Segmentation(layers, np.eye(4), tuple(Segment(f"S{n}", (1, 0, 0), "", 0, n) for n in (1, 2, 3, 0)))
+    boxes = [(slice(3, 9), slice(4, 11), slice(5, 12)), (slice(15, 16), slice(20, 21), slice(30, 31))]
+    boxes += [(slice(0, 0),) * 3, (slice(0, 20), slice(0, 30), slice(0, 40))]
+    for order in ([2, 0], [3, 1]):
+        fresh = several.only(order).boxes
+        assert list(fresh) == [boxes[n] for n in order]
+    assert list(several.boxes) == boxes and list(several.only([1, 2]).boxes) == boxes[1:3]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_only_what_may_belong_to_a_class_is_drawn_and_nothing_of_it_is_missed(seed):
+    """Against the whole of a window brought to the voxels: a blob, one at the rim, a speck, and nothing."""
+    volume = scan((50, 41, 33), (1.0, 1.3, 2.1))
+    view = Window.over(volume, window.Box((5.0, 8.0, 10.0), (40.0, 45.0, 52.0)), 32)
+    random = torch.Generator().manual_seed(seed)
+    logits = -torch.rand(2, *view.shape, generator=random)
+    low = [int(torch.randint(0, n - 8, (1,), generator=random)) for n in view.shape]
+    if seed < 3:
+        size = (6, 40, 1)[seed]
+        logits[1, low[0] : low[0] + size, low[1] : low[1] + size, low[2] : low[2] + size] = 3.0
+    covered = tuple(view._covered(n) for n in range(3))
+    weights = [view._weights_to_scan(n, covered[n]) for n in range(3)]
+    value, index = torch.einsum("kdhw,ad,bh,cw->kabc", logits, *weights).max(0)
+    expected = np.zeros(volume.shape, np.uint8)
+    expected[covered] = ((value > 1e-6) * (index + 1)).numpy()
+    assert np.array_equal(view.orientation.to_canonical(view.paste(logits)), expected)
+    assert expected.any() == (seed < 3)
+
+
 PASTE_FORTY = """
 import resource, sys
 import numpy as np, torch

@@ -6,7 +6,16 @@ import torch.nn.functional as F
 
 from IrisSegmentLib.context.ensemble import UNREAD, joined
 from IrisSegmentLib.errors import IrisError
-from IrisSegmentLib.network import CONFIGS, Iris, NetworkConfig, TaskEmbeddings, build, load_network, save_network
+from IrisSegmentLib.network import (
+    CONFIGS,
+    Iris,
+    NetworkConfig,
+    Precision,
+    TaskEmbeddings,
+    build,
+    load_network,
+    save_network,
+)
 from IrisSegmentLib.network.blocks import norm_act, shuffle, unshuffle
 from IrisSegmentLib.network.task_encoder import LinearMaskFusion, pooled_foreground
 
@@ -61,6 +70,12 @@ def test_the_linear_fusion_is_shuffle_concatenate_convolve_unshuffle():
 def test_shuffle_undoes_unshuffle_and_agrees_with_torch_in_the_plane():
     x = torch.randn(2, 3, 8, 4, 12)
     assert torch.equal(shuffle(unshuffle(x, 4), 4), x)
+    for dtype in (torch.bfloat16, torch.float32, torch.uint8):  # one channel is moved several numbers at a time
+        one = torch.randn(2, 1, 8, 16, 24).to(dtype)
+        for factor in (1, 2, 4, 8):
+            cells = unshuffle(one, factor)
+            assert torch.equal(cells, unshuffle(one.repeat(1, 2, 1, 1, 1), factor)[:, : factor**3])
+            assert torch.equal(shuffle(cells, factor), one) and cells.permute(0, 2, 3, 4, 1).is_contiguous()
     flat = torch.randn(1, 1, 1, 6, 6)
     theirs = F.pixel_unshuffle(flat[:, :, 0], 2)
     ours = unshuffle(flat.expand(-1, -1, 2, -1, -1).contiguous(), 2)[:, :4, 0]
@@ -126,6 +141,21 @@ def test_references_join(tiny):
         twice = joined([one, one])
         a, b = tiny.segment(image, TaskEmbeddings(*vars(one).values())), tiny.segment(image, twice)
     assert torch.allclose(a, b, atol=1e-4), "the same reference twice says nothing new"
+
+
+@pytest.mark.parametrize("name", ["tiny", "mass-tiny", "small"])
+@pytest.mark.parametrize("fast", [False, True])
+def test_features_are_read_and_left_as_they_are(name, fast):
+    """So that those of one look serve for learning, answering and comparing."""
+    network, precision = build(name), Precision("cpu", fast)
+    precision.prepare(network)
+    image, masks = torch.randn(1, 1, 32, 32, 32), torch.zeros(2, 32, 32, 32)
+    masks[:, 8:20, 8:20, 8:20] = 1
+    with torch.inference_mode(), precision.autocast():
+        features = network.encoder(image)
+        before = [f.clone() for f in features]
+        network.answered(features, network.learned(features, masks))
+    assert all(torch.equal(f, b) for f, b in zip(features, before, strict=True))
 
 
 def test_the_mask_matters(tiny):
