@@ -24,6 +24,7 @@ import sys
 import time
 import types
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,8 @@ def screenshot(widget: Any, path: str | Path) -> None:
 
 class EventLoopWatch:
     """Measures how long the application was deaf: a 10 ms timer notes the longest time between two of its ticks,
-    without the time that other programs kept the processor from this thread.
+    without the time that other programs kept the processor from this thread, or from another thread of ours while this
+    one waited: one that has Python's lock may be made to wait itself.
 
     Example::
 
@@ -152,7 +154,7 @@ class EventLoopWatch:
         import qt
 
         self.longest_ms = 0.0
-        self._last = time.monotonic() - _queued()
+        self._last = _Clocks.now()
         self._timer = qt.QTimer()
         self._timer.setTimerType(qt.Qt.PreciseTimer)
         self._timer.setInterval(10)
@@ -164,14 +166,40 @@ class EventLoopWatch:
         self._timer.stop()
 
     def _tick(self) -> None:
-        now = time.monotonic() - _queued()
-        self.longest_ms = max(self.longest_ms, (now - self._last) * 1000 - 10)
+        now = _Clocks.now()
+        self.longest_ms = max(self.longest_ms, now.held_since(self._last) * 1000)
         self._last = now
 
 
-def _queued() -> float:
-    """Seconds that this thread was ready to run and had no processor, as Linux counts them; 0 elsewhere."""
+@dataclass(frozen=True)
+class _Clocks:
+    """Seconds.
+
+    :param worked: that this thread had a processor; queued: that it was ready to run and had none.
+    :param others: that other threads of this process were ready to run and had none.
+    """
+
+    wall: float
+    worked: float
+    queued: float
+    others: float
+
+    @classmethod
+    def now(cls) -> _Clocks:
+        queued = _queued(Path("/proc/thread-self"))
+        others = sum(_queued(thread) for thread in Path("/proc/self/task").glob("*")) - queued
+        return cls(time.monotonic(), time.thread_time(), queued, others)
+
+    def held_since(self, before: _Clocks) -> float:
+        """How much longer than a timer's interval it took, without what is nobody's fault here."""
+        late = self.wall - before.wall - (self.queued - before.queued) - 0.01
+        waited = late - (self.worked - before.worked)
+        return late - min(max(self.others - before.others, 0.0), max(waited, 0.0))
+
+
+def _queued(thread: Path) -> float:
+    """Seconds that a thread was ready to run and had no processor, as Linux counts them; 0 elsewhere."""
     try:
-        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) * 1e-9
+        return int((thread / "schedstat").read_text().split()[1]) * 1e-9
     except (OSError, IndexError):
         return 0.0

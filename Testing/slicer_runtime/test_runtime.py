@@ -106,6 +106,16 @@ def test_the_watch_hears_when_the_loop_is_held():
     assert watch.longest_ms > 90 > calm
 
 
+def test_only_what_other_programs_took_is_left_out():
+    clocks = SlicerRuntime._Clocks
+    before = clocks(5.0, 1.0, 2.0, 3.0)
+    assert clocks(5.11, 1.1, 2.0, 3.1).held_since(before) == pytest.approx(0.1), "it worked, whoever else waited"
+    assert clocks(5.11, 1.0, 2.0, 3.0).held_since(before) == pytest.approx(0.1), "it waited for one that worked"
+    assert clocks(5.11, 1.0, 2.0, 3.1).held_since(before) == pytest.approx(0.0), "it waited for one that was kept"
+    assert clocks(5.11, 1.04, 2.0, 3.5).held_since(before) == pytest.approx(0.04)
+    assert clocks(5.11, 1.0, 2.1, 3.0).held_since(before) == pytest.approx(0.0), "it was kept itself"
+
+
 def test_a_panel_with_an_unknown_widget_is_refused(tmp_path):
     import slicer
 
