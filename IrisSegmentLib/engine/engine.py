@@ -492,7 +492,8 @@ def _both(wider: Tensor, closer: Tensor) -> Tensor:
 
 def _place(center: tuple[float, float, float], own: Box, all_classes: Box) -> Place:
     def since(point: tuple[float, float, float], start: tuple[float, float, float]) -> tuple[float, float, float]:
-        return tuple(p - s for p, s in zip(point, start, strict=True))  # type: ignore[return-value]
+        # As a pool keeps them, so that what was saved looks where what was not does, to the last bit.
+        return tuple(float(np.float32(p - s)) for p, s in zip(point, start, strict=True))  # type: ignore[return-value]
 
     return Place(since(center, all_classes.center), since(own.low, center), since(own.high, center))
 

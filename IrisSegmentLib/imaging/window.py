@@ -230,14 +230,15 @@ def _contracted(part: NDArray, weights: Sequence[Tensor], read: Callable[[NDArra
 
     :param read: what to bring over of a block of voxels.
     """
-    size, (to_d, to_h, to_w) = part.shape, weights
+    # Clones lie in memory where torch puts them: the last bit of a product hangs on where numpy's arrays happen to lie.
+    size, (to_d, to_h, to_w) = part.shape, (w.clone(memory_format=torch.contiguous_format) for w in weights)
     lines = torch.empty(size[0], size[1], len(to_w))
     # Cut across the axis that leaves the longest pieces of memory whole: a scan is rarely stored with S innermost.
     axis = 0 if abs(part.strides[0]) > abs(part.strides[1]) else 1
     count = max(1, BLOCK // max(1, size[1 - axis] * size[2]))
     for start in range(0, size[axis], count):
         block = (slice(None),) * axis + (slice(start, start + count),)
-        values = torch.from_numpy(np.ascontiguousarray(read(part[block]), np.float32))
+        values = torch.from_numpy(np.ascontiguousarray(read(part[block]), np.float32)).clone()
         lines[block] = values @ to_w.T
     return torch.einsum("da,ahw->dhw", to_d, to_h @ lines)
 
@@ -256,7 +257,8 @@ def box_of_segments(segmentation: Segmentation, margin: float = 1.3) -> Box | No
 def _interpolation(places: NDArray, cells: int) -> Tensor:
     """Matrix (places, cells) of linear interpolation; beyond the outermost cells, their values."""
     places = places.clip(0, cells - 1)
-    return torch.from_numpy(np.clip(1 - np.abs(places[:, None] - np.arange(cells)[None]), 0, None).astype(np.float32))
+    weights = np.clip(1 - np.abs(places[:, None] - np.arange(cells)[None]), 0, None).astype(np.float32)
+    return torch.from_numpy(weights).clone()  # as in `_contracted`
 
 
 def _canonical_grid(

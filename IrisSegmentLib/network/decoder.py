@@ -179,7 +179,8 @@ def _spread(parts: Tensor, factor: int, onto: Tensor) -> None:
     """`shuffle` into maps that are there: (K, factor**3, d, h, w) onto (K, D, H, W)."""
     f, rows = factor, parts.permute(0, 2, 3, 4, 1).contiguous()
     if f == 2 and rows.element_size() == 2:  # two voxels side by side are moved as one number
-        rows, onto = rows.view(torch.float32).unflatten(-1, (f, f, 1)), onto.view(torch.float32)
+        wide = rows.flatten().view(torch.float32)
+        rows, onto = wide.view(*rows.shape[:4], f, f, 1), onto.view(torch.float32)
     else:
         rows = rows.unflatten(-1, (f, f, f))
     k, d, h, w = rows.shape[:4]
