@@ -449,8 +449,8 @@ class Engine:
 
     def _features(self, window: Window, image: Volume, intensity: Intensity) -> list[Tensor]:
         """Of what a window shows: learning, answering and comparing read them and leave them as they are."""
-        sampled = self.inputs.image(window, image, intensity).to(self.device)
-        with torch.no_grad(), self.precision.autocast():
+        with torch.no_grad(), self.precision.autocast():  # sampling too: the network's figures were measured with it
+            sampled = self.inputs.image(window, image, intensity).to(self.device)
             features: list[Tensor] = self.network.encoder(sampled)
         return features
 
