@@ -140,8 +140,8 @@ def state(engine):
 
 def test_tuning_repairs_tokens_that_were_spoilt(engine, singles, hippocampi, tmp_path):
     """A few steps win some Dice back for scans that were held back, and move tokens only. The network is untouched, the
-    preset remembers. Tokens of the opposite sign cost most of the Dice; random ones, or another class's, next to nothing
-    with weights that lean on their affinity.
+    preset remembers. Tokens of the opposite sign cost most of the Dice; random ones, or another class's, cost weights
+    that lean on their affinity next to nothing.
     """
     before = state(engine)
     kept = singles[0].references[0]
