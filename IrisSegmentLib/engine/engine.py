@@ -33,7 +33,7 @@ from ..network import Precision, TaskEmbeddings, load_network
 from ..network.iris import Answered
 from ..network.trust import Signs
 from .device import choose_device
-from .doubt import Doubt
+from .doubting import doubt_of
 from .inputs import Inputs
 from .progress import Progress
 from .result import Result
@@ -135,7 +135,6 @@ class Engine:
         first = self._answered(window, image, coarse, intensity)
         logits = self._logits(first)
         looks, whole = [(window, logits)], window
-        agreed: list[Agreed] = self._agreed(first, coarse, logits)
         found = logits.amax(0)
         box = window.box_of(found > 0, MARGIN) or window.box_of(found > FAINT, MARGIN)
         if box is not None:
@@ -148,12 +147,14 @@ class Engine:
             agreed = self._agreed(second, fine, looks[0][1])
             one_by_one = self._alone(image, preset, looks[0], agreed, intensity, progress.part(0.3, 0.8))
             looks, agreed = one_by_one or (looks, agreed)
+        else:
+            agreed = self._agreed(first, coarse, logits)
         progress.report(0.8, f"Drawing {preset.name} in {image.name}")
         name = f"{image.name} {preset.name}"
         segmentation = Segmentation(paste(looks)[None], image.affine, preset.segments, name)
         drawn = [ml > 0 for ml in segmentation.volumes_ml()]  # what passes 50 % may be too small for a voxel
         signs = self._signs(preset, looks, drawn, agreed, whole, first, coarse)
-        doubt = Doubt.of(looks, window, image.affine)
+        doubt = doubt_of(looks, window, image.affine)
         trust, empty = self.network.trust, tuple(self.network.trust.none_there(s) for s in signs)
         if any(empty):
             shown = paste(_without(looks, empty))

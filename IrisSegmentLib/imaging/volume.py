@@ -196,15 +196,20 @@ def box_of(mask: NDArray[np.bool_]) -> VoxelBox:
 
 def boxes_of(layer: NDArray, labels: Sequence[int]) -> list[VoxelBox]:
     """Per label the smallest box that holds its voxels in three axes; an empty one holds none. Plane by plane, in the
-    order of memory: one walk through a large scan, in steps so short that other threads are not kept waiting."""
+    order of memory: one walk through a large scan, in steps so short that other threads are not kept waiting. Labels
+    are looked for only where there are any."""
     axis = int(np.argmax(np.abs(layer.strides)))
-    planes = np.moveaxis(layer, axis, 0)
     bounds: list[list[list[int]]] = [[] for _label in labels]
-    for number, plane in enumerate(planes):
+    for number, plane in enumerate(np.moveaxis(layer, axis, 0)):
+        around = _plane_bounds(np.ones(plane.shape, bool) if 0 in labels else plane != 0)
+        if around is None:
+            continue
+        top, bottom, left, right = around
+        part = plane[top : bottom + 1, left : right + 1]
         for found, label in zip(bounds, labels, strict=True):
-            box = _plane_bounds(plane == label)
+            box = _plane_bounds(part == label)
             if box is not None:
-                found.append([number, *box])
+                found.append([number, box[0] + top, box[1] + top, box[2] + left, box[3] + left])
     return [_box_from(np.array(found), axis) if found else (slice(0, 0),) * 3 for found in bounds]
 
 

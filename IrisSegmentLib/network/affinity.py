@@ -70,7 +70,6 @@ class Affinity(nn.Module):
             carried = (sums[..., :-1] / sums[..., -1:].clamp_min(torch.finfo(torch.float32).tiny)).flatten(2)
         return shuffle(uncells(carried, size), 2)
 
-
     def agreement(
         self, found: Tensor, carried: Tensor, queries: Tensor, keys: Tensor, values: Tensor
     ) -> tuple[Tensor, Tensor]:

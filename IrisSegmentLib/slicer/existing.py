@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
-import vtk
 
 from ..errors import IrisError
+from .bounds import boundsOf
 from .doubts import keepDoubt
+from .nodes import worldOf
 from .segments import Voxels, addSegment, cutOut, forget, isEmpty, isOurs, sign
 from .tags import TARGET_ROLE
 
@@ -214,14 +215,11 @@ def _asItIs(part: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
 
 def _reach(part: slicer.vtkOrientedImageData, grid: slicer.vtkOrientedImageData) -> list[int]:
     """The extent, on a grid that goes on for ever, in which the voxels of an image lie."""
-    matrices = [vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()]
-    for image, matrix in zip((part, grid), matrices, strict=True):
-        image.GetImageToWorldMatrix(matrix)
-    here, there = map(slicer.util.arrayFromVTKMatrix, matrices)
-    sides = np.array(part.GetExtent()).reshape(3, 2) + np.array([-1, 1])  # a voxel more, for what is rounded
-    corners = [[*(side[n] for side, n in zip(sides, corner, strict=True)), 1] for corner in np.ndindex(2, 2, 2)]
-    places = (np.linalg.inv(there) @ here @ np.transpose(corners))[:3]
-    return np.stack([np.floor(places.min(1)), np.ceil(places.max(1))], 1).astype(int).ravel().tolist()
+    extent = np.array(part.GetExtent())
+    # A voxel more on each side, for what is rounded.
+    steps = worldOf(part), np.linalg.inv(worldOf(grid))
+    low, high = boundsOf(extent[::2] - 1, extent[1::2] + 1, *steps)
+    return np.stack([np.floor(low), np.ceil(high)], 1).astype(int).ravel().tolist()
 
 
 def _only(result: Result, numbers: list[int]) -> Result:

@@ -14,7 +14,8 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from ..errors import IrisError
 from ..imaging.volume import Segment, Segmentation, VoxelBox, boxes_of
-from .nodes import affineOfNode
+from .bounds import boundsOf
+from .nodes import affineOfNode, worldOf
 
 PIECE_SECONDS = 0.002  # what is resampled at once: Python's lock is held as long, and the application waits for it
 FIRST_PIECE = 8_000  # voxels of it, until it is known how long they take
@@ -164,15 +165,9 @@ class Marks:
         """The volume's voxels, K, J, I, that an image's voxels from ``first`` to ``last``, I, J, K, may lie on."""
         if not self._straight:
             return np.zeros(3, int), shape
-        toWorld = vtk.vtkMatrix4x4()
-        image.GetImageToWorldMatrix(toWorld)
-        corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * 1.0
-        corners[:, :3] = np.where(corners[:, :3] > 0, last + 1, first - 1)
-        places = (slicer.util.arrayFromVTKMatrix(toWorld) @ corners.T)[:3].T
-        if self._transform is not None:
-            places = np.array([self._transform.TransformPoint(place) for place in places])
-        places = (np.linalg.inv(self._affine) @ np.c_[places, np.ones(8)].T)[2::-1]
-        low, stop = np.floor(places.min(1)).clip(0, shape), (np.ceil(places.max(1)) + 1).clip(0, shape)
+        steps = (worldOf(image), self._transform, np.linalg.inv(self._affine))
+        lowest, highest = boundsOf(first - 1, last + 1, *(step for step in steps if step is not None))
+        low, stop = np.floor(lowest[::-1]).clip(0, shape), (np.ceil(highest[::-1]) + 1).clip(0, shape)
         return low.astype(int), np.maximum(low, stop).astype(int)
 
     def _resample(self, image: slicer.vtkOrientedImageData, part: np.ndarray, first: np.ndarray) -> None:

@@ -19,6 +19,13 @@ def affineOfNode(volumeNode: slicer.vtkMRMLVolumeNode) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
+def worldOf(image: slicer.vtkOrientedImageData) -> np.ndarray:
+    """Index to the coordinates of an image's node in mm, (4, 4)."""
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
 def volumeFromNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Volume:
     """The scan of a volume node; its array is a view of the node's voxels, not a copy.
 

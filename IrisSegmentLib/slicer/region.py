@@ -13,6 +13,7 @@ import vtk
 from ..engine import Result
 from ..errors import IrisError
 from ..imaging.volume import Volume
+from .bounds import boundsOf
 from .nodes import affineOfNode
 
 Index = tuple[int, ...]
@@ -99,10 +100,10 @@ def _voxelsToRegion(roiNode: slicer.vtkMRMLMarkupsROINode, volumeNode: slicer.vt
 
 def _box(matrix: np.ndarray, shape: Index, size: Sequence[float]) -> tuple[Index, Index]:
     """The first voxels inside the box of indices around a region, and the first ones beyond it; empty outside."""
-    corners = np.array([[x, y, z, 1] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
-    indices = (np.linalg.inv(matrix) @ (corners * [*size, 1]).T)[:3]
-    low = np.clip(np.ceil(indices.min(1) - 1e-6), 0, shape).astype(int)
-    high = np.clip(np.floor(indices.max(1) + 1e-6) + 1, low, shape).astype(int)
+    half = np.array(size) / 2
+    lowest, highest = boundsOf(-half, half, np.linalg.inv(matrix))
+    low = np.clip(np.ceil(lowest - 1e-6), 0, shape).astype(int)
+    high = np.clip(np.floor(highest + 1e-6) + 1, low, shape).astype(int)
     return tuple(low.tolist()), tuple(high.tolist())
 
 

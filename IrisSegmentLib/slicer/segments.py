@@ -16,6 +16,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from .. import __version__
 from ..imaging.volume import Segmentation, VoxelBox, boxes_of
+from .nodes import worldOf
 from .tags import TAG, tagOf
 
 if TYPE_CHECKING:
@@ -261,9 +262,7 @@ def cutOut(node: slicer.vtkMRMLSegmentationNode, segmentID: str) -> slicer.vtkOr
     if found is None:
         return None
     extent, mask = found
-    toWorld = vtk.vtkMatrix4x4()
-    segment.GetRepresentation(BINARY_LABELMAP).GetImageToWorldMatrix(toWorld)
-    return imageOf(mask, extent[::2], slicer.util.arrayFromVTKMatrix(toWorld))
+    return imageOf(mask, extent[::2], worldOf(segment.GetRepresentation(BINARY_LABELMAP)))
 
 
 def _layerOf(segment: slicer.vtkSegment) -> tuple[tuple[int, ...], np.ndarray] | None:

@@ -242,7 +242,7 @@ def test_fast_numbers_give_the_same_answer(engine, learned, hippocampi):
 
 def test_doubt_is_where_the_answer_is_undecided(engine, hippocampi):
     """A probability of a half in one corner of one class, and certainty elsewhere, in a scan stored any way round."""
-    from IrisSegmentLib.engine.doubt import Doubt
+    from IrisSegmentLib.engine.doubting import doubt_of
     from IrisSegmentLib.imaging.window import Window
 
     affine = np.array([[0, -2.0, 0, 40], [0, 0, 1.5, -7], [1.0, 0, 0, 3], [0, 0, 0, 1]])
@@ -251,10 +251,10 @@ def test_doubt_is_where_the_answer_is_undecided(engine, hippocampi):
     logits = torch.full((2, *window.shape), -20.0)
     logits[1] = 20.0
     place = np.array([5, 20, 12])  # in voxels
-    to_cells = np.linalg.inv(Doubt.of([(window, logits)], window, affine).affine)
+    to_cells = np.linalg.inv(doubt_of([(window, logits)], window, affine).affine)
     cell = np.rint(to_cells @ affine @ [*place, 1])[:3].astype(int)
     logits[(1, *(slice(c - 1, c + 2) for c in cell))] = 0.0
-    doubt = Doubt.of([(window, logits)], window, affine)
+    doubt = doubt_of([(window, logits)], window, affine)
     assert np.abs(np.array(doubt.places[1]) - (affine @ [*place, 1])[:3]).max() <= 1.5 * window.step
     assert doubt.values[tuple(cell)] == 255 and doubt.values.mean() < 10
 

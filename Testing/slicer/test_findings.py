@@ -36,13 +36,13 @@ def scan(leftHanded, transformed, name="CT"):
 def reviewed(affine, voxel, classes=2):
     """A result that is undecided around one voxel, for its second class, and certain elsewhere."""
     from IrisSegmentLib.engine import Result
-    from IrisSegmentLib.engine.doubt import Doubt
+    from IrisSegmentLib.engine.doubting import doubt_of
     from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume
     from IrisSegmentLib.imaging.window import Window
 
     window = Window.whole_scan(Volume(np.zeros(SHAPE, np.uint8), affine), 32)
     logits = torch.full((classes, *window.shape), -20.0)
-    to_cells = np.linalg.inv(Doubt.of([(window, logits)], window, affine).affine)
+    to_cells = np.linalg.inv(doubt_of([(window, logits)], window, affine).affine)
     cell = np.rint(to_cells @ affine @ [*voxel, 1])[:3].astype(int)
     logits[(1, *(slice(c - 1, c + 2) for c in cell))] = 0.0
     layer = np.zeros(SHAPE, np.uint8)
@@ -51,7 +51,7 @@ def reviewed(affine, voxel, classes=2):
     segments = tuple(Segment(f"Part {n}", (0.2, 0.4, n / classes), "", 0, n + 1) for n in range(classes))
     segmentation = Segmentation(layer[None], affine, segments, "result")
     confidence = tuple(0.9 - n / 100 for n in range(classes))
-    doubt = Doubt.of([(window, logits)], window, affine)
+    doubt = doubt_of([(window, logits)], window, affine)
     return Result(segmentation, confidence, segmentation.volumes_ml(), 0.1, doubt)
 
 

@@ -150,9 +150,8 @@ class ReviewPanel:
             target=finding.target, segment=finding.segment, state=STATES[finding.state],
             sure=100 * finding.confidence, ml=_volume(finding),
         )  # fmt: skip
-        if finding.note:  # the sentence of `LEFT_EMPTY`
-            note = _("Left empty, since what was found looks too unlike what was marked; check that it is not there.")
-            return f"{words}. {note}"
+        if finding.note:
+            return f"{words}. {_(finding.note)}"
         if finding.difference is None:
             return f"{words}."
         kind = _("more") if finding.difference >= 0 else _("less")
