@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import slicer
 
 from .marks import Marks
-from .nodes import unwritten, volumeFromNode
+from .nodes import volumeFromNode
 
 if TYPE_CHECKING:
     from ..context.preset import Preset
@@ -75,7 +75,6 @@ class Learning:
         self._onProgress, self._onError, self._onNote = onProgress, onError, onNote
         self._onDone = onDone
         self._image, self._truth = case.values()
-        self._unwritten = unwritten(case.volumeNode)
         self._marks = [self._truth]
 
     def addReference(self) -> None:
@@ -91,7 +90,7 @@ class Learning:
             before = dice
             name, news = self._preset.name, self._news(0.4, 0.6)
             self._client.encode(
-                self._image, self._truth.segmentation, name=name, on_done=learned, on_taken=self._check, **news
+                self._image, self._truth.segmentation, name=name, on_done=learned, on_taken=self._truth.check, **news
             )
 
         self._measure(self._preset, 0.0, 0.4, measured)
@@ -104,7 +103,6 @@ class Learning:
         :raises IrisError: at once, for a case that cannot be learned from.
         """
         scans = [case.values() for case in cases]
-        unchanged = [unwritten(case.volumeNode) for case in cases]
         self._marks += [marks for _image, marks in scans]
         before: tuple[float, ...] = ()
 
@@ -126,8 +124,8 @@ class Learning:
             )
 
         def taken() -> None:
-            for check in [*unchanged, *(marks.check for _image, marks in scans)]:
-                check()
+            for _image, marks in scans:
+                marks.check()
 
         self._measure(self._preset, 0.0, 0.1, measured)
 
@@ -135,17 +133,14 @@ class Learning:
         self, preset: Preset, low: float, high: float, then: Callable[[tuple[float, ...]], None]
     ) -> None:
         self._client.measure(
-            self._image, self._truth.segmentation, preset, on_done=then, on_taken=self._check, **self._news(low, high)
+            self._image, self._truth.segmentation, preset, on_done=then, on_taken=self._truth.check,
+            **self._news(low, high),
         )
 
     def _onCancelled(self) -> None:
         for marks in self._marks:
             marks.stop()
         self._onError("")
-
-    def _check(self) -> None:
-        self._unwritten()
-        self._truth.check()
 
     def _news(self, low: float, high: float) -> dict[str, Any]:
         return {

@@ -73,6 +73,7 @@ class Marks:
             raise IrisError(f"'{segmentationNode.GetName()}' has no voxels; draw it in the Segment Editor first.")
         self._name, self._volumeName = segmentationNode.GetName(), volumeNode.GetName()
         self._affine, self._shape = affineOfNode(volumeNode), volumeNode.GetImageData().GetDimensions()
+        self._volume, self._written = volumeNode, volumeNode.GetImageData().GetMTime()
         self._transform, self._straight = _transformBetween(segmentationNode, volumeNode)
         self._layers: list[_Layer] = []
         self._segments: list[tuple[Segment, int]] = []  # words and label in their layer; the layer's place
@@ -90,7 +91,11 @@ class Marks:
         return self._segmentation
 
     def check(self) -> None:
-        """Once they are read. :raises IrisError: when voxels were written to meanwhile: some may be old, some new."""
+        """Once they and the scan are read. :raises IrisError: when voxels of either were written to meanwhile, as a
+        person may who goes on: some may be old, some new."""
+        image = self._volume.GetImageData()
+        if image is not None and image.GetMTime() != self._written:
+            raise IrisError(f"'{self._volumeName}' was changed while it was being learned from; start again.")
         if any(layer.image.GetMTime() != layer.time for layer in self._layers):
             raise IrisError(f"'{self._name}' was changed while it was being learned from; start again.")
         self._layers = []  # what is read is kept, so that changes are no matter any more

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import slicer
 import vtk
@@ -38,16 +36,3 @@ def volumeFromNode(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Volume:
     if image.GetNumberOfScalarComponents() != 1:
         raise IrisError(f"The volume '{name}' has several values per voxel (color or vectors); choose another.")
     return Volume(slicer.util.arrayFromVolume(volumeNode).transpose(2, 1, 0), affineOfNode(volumeNode), name)
-
-
-def unwritten(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Callable[[], None]:
-    """What raises an `IrisError` when the volume's voxels were written to since: a person may go on while they are
-    handed over, so that some would be old and some new."""
-    name, written = volumeNode.GetName(), volumeNode.GetImageData().GetMTime()
-
-    def check() -> None:
-        image = volumeNode.GetImageData()
-        if image is not None and image.GetMTime() != written:
-            raise IrisError(f"'{name}' was changed while it was being learned from; start again.")
-
-    return check

@@ -18,7 +18,7 @@ from ..errors import IrisError
 from ..imaging.volume import Volume
 from .learning import Case, Learned, Learning
 from .marks import Marks
-from .nodes import affineOfNode, unwritten, volumeFromNode
+from .nodes import affineOfNode, volumeFromNode
 from .process import QtTransport
 from .region import Region
 from .results import showResult
@@ -125,11 +125,7 @@ class Session:
         if not segmentIDs:
             raise IrisError("No segment is ticked; tick at least one segment to learn.")
         image = volumeFromNode(volumeNode)
-        marks, check = Marks(segmentationNode, volumeNode, segmentIDs), unwritten(volumeNode)
-
-        def taken() -> None:
-            check()
-            marks.check()
+        marks = Marks(segmentationNode, volumeNode, segmentIDs)
 
         def cancelled() -> None:
             marks.stop()
@@ -137,7 +133,7 @@ class Session:
 
         return self._client.encode(
             image, marks.segmentation, name=name, on_progress=onProgress, on_done=onDone, on_error=onError,
-            on_cancelled=cancelled, on_note=self._onNote, on_taken=taken,
+            on_cancelled=cancelled, on_note=self._onNote, on_taken=marks.check,
         )  # fmt: skip
 
     def addReference(
