@@ -1,5 +1,5 @@
-"""Encode references and segment targets, coarse to fine: find where in the whole scan, look closer there, then look
-closer still at each class alone."""
+"""Encode references and segment targets, coarse to fine: find where in the whole scan, look closer there, then, where
+there are several classes, look closer still at each alone."""
 
 from __future__ import annotations
 
@@ -136,11 +136,11 @@ class Engine:
         logits = self._logits(first)
         looks, whole = [(window, logits)], window
         found = logits.amax(0)
-        box = window.box_of(found > 0, MARGIN) or window.box_of(found > FAINT, MARGIN)
+        box = window.box_of(found > 0, 1.0) or window.box_of(found > FAINT, 1.0)
         if box is not None:
             progress.report(0.2, f"Looking closer at {image.name}")
             extent = tuple(LEAST * e for e in preset.extent)
-            closer = self.inputs.over(image, box.at_least(extent))  # type: ignore[arg-type]
+            closer = self._closer(image, box, not preset.places(), extent)  # type: ignore[arg-type]
             fine = preset.embeddings("fine")
             second = self._answered(closer, image, fine, intensity)
             looks, window = [(closer, _both(window.seen_from(closer, logits), self._logits(second)))], closer
@@ -392,20 +392,29 @@ class Engine:
     ) -> tuple[dict[str, tuple[Window, Segmentation]], tuple[Place, ...]]:
         """The looks at a reference beside the whole scan, by level, each with the segments that it shows; and where
         the segments lie."""
-        box = box_of_segments(segmentation, MARGIN)
+        box = box_of_segments(segmentation, 1.0)
         assert box is not None, "an empty reference was let in"
-        windows = {"fine": (self.inputs.over(image, box), segmentation)}
+        one = len(segmentation.segments) == 1
+        windows = {"fine": (self._closer(image, box, one), segmentation)}
         places = []
-        several = len(segmentation.segments) > 1  # a class that is the only one has been looked at alone already
-        for n in range(len(segmentation.segments) if self.inputs.alone and several else 0):
-            one = segmentation.only([n])
-            own = box_of_segments(one, 1.0)
+        for n in range(0 if one or not self.inputs.alone else len(segmentation.segments)):
+            shown = segmentation.only([n])
+            own = box_of_segments(shown, 1.0)
             assert own is not None, "an empty segment was let in"
             window = self.inputs.over_one(image, own.widened(MARGIN_ALONE))
-            center = window.center_of(window.sample_masks(one)[0]) or own.center
+            center = window.center_of(window.sample_masks(shown)[0]) or own.center
             places.append(_place(center, own, box))
-            windows[alone(n)] = (window, one)
+            windows[alone(n)] = (window, shown)
         return windows, tuple(places)
+
+    def _closer(
+        self, image: Volume, box: Box, one: bool, least: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    ) -> Window:
+        """The closer look at a box of all classes, no smaller than ``least`` in mm; where there is but one, as the look
+        at a class alone is."""
+        if one and self.inputs.alone:
+            return self.inputs.over_one(image, box.widened(MARGIN_ALONE).at_least(least))
+        return self.inputs.over(image, box.widened(MARGIN).at_least(least))
 
     def check(self, made: Preset | Pool | MemoryBank) -> None:
         """

@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..errors import IrisError
 from ..network import CONFIGS, Iris, Precision, TaskEmbeddings, build, load_network
+from .memory import peak_mb
 from .timing import conv_peak, seconds
 
 TARGETS, CLASSES = 10, 15  # of Table 3
@@ -210,9 +211,7 @@ def _measure_memory(wish: list[str]) -> float:
     bench.work(references, targets, classes)
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    import resource  # not on Windows, where this measurement is refused as any process that fails
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return peak_mb()  # refused on Windows, as any process that fails
 
 
 if __name__ == "__main__":

@@ -44,9 +44,11 @@ ALONE = 0.5  # share of the others that show one class only, as the last look do
 
 @dataclass(frozen=True)
 class Look:
-    """How an episode sees its scans: all of them (coarse) or around the classes, and by how many cells."""
+    """How an episode sees its scans: all of them (coarse), around its classes, or around one class alone; and by how
+    many cells. As the engine looks: at one class alone more finely."""
 
     coarse: bool
+    alone: bool
     cells: int
 
     def views(self, most: int) -> int:
@@ -56,7 +58,8 @@ class Look:
     @classmethod
     def draw(cls, random: np.random.Generator) -> Look:
         coarse = bool(random.random() < COARSE)
-        return cls(coarse, int(random.choice([48, 64, 64] if coarse else [48, 64, 64, 96])))
+        alone = not coarse and bool(random.random() < ALONE)
+        return cls(coarse, alone, int(random.choice([64, 96, 96] if alone else [48, 64, 64])))
 
 
 @dataclass(frozen=True)
@@ -116,8 +119,7 @@ class Episodes:
         present = sorted(first.boxes)
         if not present:
             return None
-        alone = not look.coarse and random.random() < ALONE
-        count = 1 if alone else int(random.integers(1, min(len(present), MOST_CLASSES) + 1))
+        count = 1 if look.alone else int(random.integers(1, min(len(present), MOST_CLASSES) + 1))
         classes = [int(c) for c in random.permutation(present)[:count]]
         fitting = [c for c in cases if all(k in c.boxes for k in classes)]
         chosen = [fitting[i] for i in random.permutation(len(fitting))[: look.views(self._views)]]

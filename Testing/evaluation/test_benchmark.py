@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -37,3 +38,10 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(tmp_path, capsys):
 def test_encoding_fifteen_classes_at_the_published_size_takes_less_than_3_gb():
     """The paper states 7.4 GB for Table 3."""
     assert peak_memory_mb("paper", torch.device("cpu"), 128, 1, 0, 15) < 3000
+
+
+def test_a_process_is_not_charged_for_the_memory_of_the_one_that_measures_it():
+    """As it was, when the peak came from getrusage, which a process inherits."""
+    alone = peak_memory_mb("tiny", torch.device("cpu"), 32, 1, 0, 1)
+    held = np.ones(2**28)  # 2 GB
+    assert peak_memory_mb("tiny", torch.device("cpu"), 32, 1, 0, 1) < alone + 200 and held[0] == 1

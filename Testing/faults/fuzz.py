@@ -17,7 +17,6 @@ import contextlib
 import io
 import json
 import random
-import resource
 import shutil
 import signal
 import struct
@@ -45,6 +44,7 @@ from IrisSegmentLib.engine import Engine
 from IrisSegmentLib.engine.messages import from_line, get_array, put_array, segmentation_out, to_line, volume_out
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.evaluation.dataset import LabelledSet
+from IrisSegmentLib.evaluation.memory import peak_mb
 from IrisSegmentLib.imaging.files import read_segmentation, read_volume, write_segmentation, write_volume
 from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume
 from IrisSegmentLib.imaging.window import PREPROCESSING
@@ -327,7 +327,7 @@ def fuzz(count: int, seed: int, first: int = 0, latest: Path | None = None) -> R
         inside.mkdir()
         (whole / SECRET).write_bytes(b"\x07" * 16)
         expected = _listing(whole)
-        start = _peak()
+        start = peak_mb()
         for number in range(first, first + count):
             drawn = random.Random(f"{seed} {number}")
             kind = all_kinds[number % len(all_kinds)]
@@ -341,7 +341,7 @@ def fuzz(count: int, seed: int, first: int = 0, latest: Path | None = None) -> R
             if any(inside.iterdir()) or (number % 500 == 0 and _listing(whole) != expected):
                 report.findings.append(f"{kind.name} number {number}: files appeared: {sorted(inside.iterdir())}")
                 break
-            report.memory_mb = max(report.memory_mb, (_peak() - start) / 2**20)
+            report.memory_mb = max(report.memory_mb, peak_mb() - start)
         if _listing(whole) != expected:
             report.findings.append("files appeared or changed outside")
         if report.memory_mb * 2**20 > MEMORY:
@@ -373,11 +373,6 @@ def _try(kind: Kind, path: Path, drawn: random.Random, words: str, report: Repor
 
 def _listing(folder: Path) -> dict[str, int]:
     return {str(p): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
-
-
-def _peak() -> int:
-    """The most memory that this process ever held, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def in_parts(count: int, seed: int) -> Report:

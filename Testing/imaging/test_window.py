@@ -252,8 +252,8 @@ def test_only_what_may_belong_to_a_class_is_drawn_and_nothing_of_it_is_missed(se
 
 
 PASTE_FORTY = """
-import resource, sys
 import numpy as np, torch
+from IrisSegmentLib.evaluation.memory import peak_mb
 from IrisSegmentLib.imaging.volume import Volume
 from IrisSegmentLib.imaging.window import Window
 
@@ -261,9 +261,9 @@ scan = Volume(np.zeros((64, 512, 320), np.int16), np.eye(4), "wide")
 window = Window.whole_scan(scan, 64)
 logits = torch.randn(40, *window.shape, generator=torch.Generator().manual_seed(0))
 window.paste(logits[:1])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_mb()
 window.paste(logits)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+print(int(peak_mb() - before))
 """
 
 
