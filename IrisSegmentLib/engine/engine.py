@@ -31,7 +31,7 @@ from ..imaging.volume import Segment, Segmentation, Volume, same_grid
 from ..imaging.window import PREPROCESSING, Window, box_of_segments, paste
 from ..network import Precision, TaskEmbeddings, load_network
 from ..network.iris import Answered
-from ..network.trust import Signs
+from ..network.trust import Signs, together
 from .device import choose_device
 from .doubting import doubt_of
 from .inputs import Inputs
@@ -153,7 +153,7 @@ class Engine:
         name = f"{image.name} {preset.name}"
         segmentation = Segmentation(paste(looks)[None], image.affine, preset.segments, name)
         drawn = [ml > 0 for ml in segmentation.volumes_ml()]  # what passes 50 % may be too small for a voxel
-        signs = self._signs(preset, looks, drawn, agreed, whole, first, coarse)
+        signs = self._signs(preset, looks, drawn, agreed, whole, first, coarse, intensity)
         doubt = doubt_of(looks, window, image.affine)
         trust, empty = self.network.trust, tuple(self.network.trust.none_there(s) for s in signs)
         if any(empty):
@@ -173,6 +173,7 @@ class Engine:
         whole: Window,
         first: Answered,
         coarse: TaskEmbeddings,
+        intensity: Intensity,
     ) -> tuple[Signs, ...]:
         """What speaks for the answer of each class.
 
@@ -182,12 +183,15 @@ class Engine:
         """
         of_looks = [p for _, logits in looks for p in confidence(logits)]
         promised = [p if shown else 0.0 for p, shown in zip(of_looks, drawn, strict=True)]
+        found = [p > 0 for p in promised]
         seen = torch.cat([window.seen_from(whole, logits) for window, logits in looks])
-        likeness = self._likeness(preset, first, seen, [p > 0 for p in promised])
-        wide = self._agreed(first, coarse, seen)
+        likeness = self._likeness(preset, first, seen, found)
+        returned = together([r for _, r in agreed], found)
+        returned_wide = together([r for _, r in self._agreed(first, coarse, seen)], found)
+        foreign = bool(preset.modality) and preset.modality != intensity.modality
         return tuple(
-            Signs(p, likeness, brought, returned, returned_wide)
-            for p, (brought, returned), (_, returned_wide) in zip(promised, agreed, wide, strict=True)
+            Signs(p, likeness, brought, one, wide, foreign)
+            for p, (brought, _), one, wide in zip(promised, agreed, returned, returned_wide, strict=True)
         )
 
     def _likeness(self, preset: Preset, first: Answered, seen: Tensor, found: Sequence[bool]) -> float | None:

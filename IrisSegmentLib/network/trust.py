@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 ALIKE = 0.9  # a likeness from which on it makes no difference
 AGREED = 0.75  # what stands for an agreement that is not known: a usual one
 SURE = 0.5  # a presence from which on it makes no difference
+FOREIGN = -2.5  # log odds of a presence where one scan is CT and the other is not: about one such in a dozen shows it
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,9 @@ class Signs:
         mean over the classes of the preset that were found.
     :param brought: Dice of the marks that the affinity brings from the reference with what was found (last look).
     :param returned: Dice of what was found, brought back to the reference by the same affinity, with what was marked
-        (last look); returned_wide: the same in the whole scan.
+        (last look), and the mean of it over the classes that were found, half each: a scan that shows none of the
+        others hardly shows this one. returned_wide: the same in the whole scan.
+    :param foreign: the target is CT and the reference is not, or the other way round.
     """
 
     promised: float
@@ -29,14 +33,15 @@ class Signs:
     brought: float | None = None
     returned: float | None = None
     returned_wide: float | None = None
+    foreign: bool = False
 
 
 @dataclass(frozen=True)
 class Presence:
     """
     How likely the object is in the scan at all, where as many scans have it as have it not: the logistic function of
-    ``offset + likeness * l + returned * r + returned_wide * w``. A scan without the object gives answers as sure as
-    any, but mostly of another look, and not the way back to what was marked.
+    ``offset + likeness * l + returned * r + returned_wide * w``, and of `FOREIGN` where that holds. A scan without the
+    object gives answers as sure as any, but mostly of another look, and not the way back to what was marked.
 
     :param least: presence below which a class is left empty.
     """
@@ -51,7 +56,7 @@ class Presence:
         """0..1; 1 where it cannot be told."""
         if signs.likeness is None or signs.returned is None or signs.returned_wide is None:
             return 1.0
-        odds = self.offset + self.likeness * signs.likeness
+        odds = self.offset + self.likeness * signs.likeness + FOREIGN * signs.foreign
         odds += self.returned * signs.returned + self.returned_wide * signs.returned_wide
         return 1 / (1 + math.exp(-max(-50.0, min(50.0, odds))))
 
@@ -99,6 +104,12 @@ class Trust:
         values = json.loads(words)
         presence = values.pop("presence", None)
         return cls(**_finite(values), presence=None if presence is None else Presence(**_finite(presence)))
+
+
+def together(returned: Sequence[float | None], found: Sequence[bool]) -> list[float | None]:
+    """What came back of each class, half of it the mean over the classes that were found."""
+    known = [r for r, yes in zip(returned, found, strict=True) if yes and r is not None]
+    return [(r + sum(known) / len(known)) / 2 if known and r is not None else r for r in returned]
 
 
 def _finite(words: dict[str, Any]) -> dict[str, float]:

@@ -20,10 +20,10 @@ from safetensors import safe_open
 from scipy.optimize import minimize
 
 from ..network import build, save_network
-from ..network.trust import Presence, Signs, Trust
+from ..network.trust import FOREIGN, Presence, Signs, Trust
 from ..network.weights import load_network
 
-LEAST = 0.2  # presence below which a class is left empty: well below what any rightly found one had in validation
+LEAST = 0.4  # presence below which a class is left empty: below what any rightly found one had in validation
 RESTRAINT = 1e-3  # of the presence's weights: a few targets without the object must not tell them apart for certain
 
 
@@ -114,11 +114,12 @@ def _logistic(right: list[Known], wrong: list[Known]) -> list[float]:
     rows = np.array(
         [(1.0, k.signs.likeness, k.signs.returned, k.signs.returned_wide) for k in (*right, *wrong)], np.float64
     )
+    foreign = np.array([FOREIGN * k.signs.foreign for k in (*right, *wrong)])
     weights = np.concatenate([_weights(right), _weights(wrong)]) / 2
     is_there = np.arange(len(rows)) < len(right)
 
     def loss(line: NDArray[np.float64]) -> float:
-        odds = rows @ line
+        odds = rows @ line + foreign
         held = RESTRAINT / 2 * float((line[1:] ** 2).sum())
         return float((weights * (np.logaddexp(0, odds) - is_there * odds)).sum()) + held
 

@@ -52,7 +52,7 @@ def test_encoding_and_segmenting_report_their_progress(engine, hippocampi):
 
 def test_nothing_is_encoded_twice(engine, hippocampi, monkeypatch):
     first = engine.encode(*hippocampi[0], name="once")
-    monkeypatch.setattr(engine.network, "encode", lambda *a: pytest.fail("encoded again"))
+    monkeypatch.setattr(engine.network, "learned", lambda *a: pytest.fail("encoded again"))
     again = engine.encode(*hippocampi[0], name="other name")
     assert torch.equal(first.embeddings("fine").keys, again.embeddings("fine").keys) and again.name == "other name"
 
@@ -198,6 +198,10 @@ def test_what_speaks_for_an_answer_is_known_of_every_class(engine, learned, hipp
     assert len(signs) == 2 and signs[0].likeness == signs[1].likeness, "one of the whole target"
     for sign in ("promised", "likeness", "brought", "returned", "returned_wide"):
         assert all(0.4 < getattr(s, sign) <= 1 for s in signs), sign
+    assert not any(s.foreign for s in signs)
+    image = hippocampi[1][0]
+    shifted = Volume(image.array.astype(np.int16) - 1000, image.affine, "as if CT")
+    assert all(s.foreign for s in engine.segment(shifted, learned).signs)
 
 
 def test_a_class_that_is_probably_not_there_is_left_empty_and_is_still_shown_in_doubt(

@@ -1,6 +1,8 @@
 import json
+import math
 import subprocess
 import sys
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -9,14 +11,14 @@ from safetensors import safe_open
 
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.network import build, load_network, save_network
-from IrisSegmentLib.network.trust import Presence, Signs, Trust
+from IrisSegmentLib.network.trust import Presence, Signs, Trust, together
 from IrisSegmentLib.training.publish import calibrated, lost, publish
 
 KNOWN = Trust(-0.8, 1.2, brought=0.5, presence=Presence(-8.0, 6.0, 4.0, 4.0, 0.2))
 
 
 def words(promised, likeness, brought, returned, returned_wide):
-    return dict(zip(Signs.__dataclass_fields__, (promised, likeness, brought, returned, returned_wide), strict=True))
+    return asdict(Signs(promised, likeness, brought, returned, returned_wide))
 
 
 def reported(count=200, noise=0.02, seed=0):
@@ -53,6 +55,19 @@ def test_what_is_left_empty_wrongly_is_counted_in_points_of_dice():
     report["sets"]["organs"]["signs"]["case1"]["organ"]["likeness"] = 0.0
     gone = report["sets"]["organs"]["per_case"]["case1"]["organ"]
     assert lost(report, KNOWN) == {"organs": pytest.approx(100 * gone / 4)}, "of four cases"
+
+
+def test_a_scan_of_the_other_kind_has_to_show_more():
+    right = Signs(0.9, 0.9, 0.8, 0.7, 0.7)
+    presence = KNOWN.presence.of(right)
+    other = KNOWN.presence.of(replace(right, foreign=True))
+    assert presence > 0.5 and math.log(other / (1 - other)) == pytest.approx(math.log(presence / (1 - presence)) - 2.5)
+
+
+def test_what_the_other_classes_show_counts_half():
+    shown = together([0.9, 0.1, None, 0.5], [True, True, True, False])
+    assert shown == [pytest.approx(0.7), pytest.approx(0.3), None, pytest.approx(0.5)]
+    assert together([0.4], [True]) == [0.4] and together([0.4, None], [False, True]) == [0.4, None]
 
 
 def test_every_set_counts_the_same_however_many_cases_it_has():
