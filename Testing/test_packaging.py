@@ -6,8 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import advisories
+import licences
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -228,3 +231,29 @@ set(BUILD_TESTING OFF)
         "IrisSegmentLib/slicer/IrisSegmentSubjectHierarchyPlugin.py",
     ):  # fmt: skip
         assert (home / name).is_file(), name
+
+
+def test_nothing_that_is_needed_or_allowed_has_a_hole_that_is_known():
+    assert advisories.installed() == {}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    ours = [*project["dependencies"], *(line for part in project["optional-dependencies"].values() for line in part)]
+    for_slicer = advisories.listed(ROOT / "IrisSegment/Resources/requirements.txt")
+    torch = re.search(r'TORCH = "([^"]+)"', (LIBRARY / "slicer/install.py").read_text()).group(1)
+    assert advisories.allowed([*ours, *for_slicer, f"torch{torch}"]) == {}
+
+
+def test_a_hole_is_told_by_its_name():
+    assert advisories.open_holes("Torch", "2.9.1") == ["CVE-2026-24747"]
+    assert advisories.open_holes("torch", "2.10.0") == advisories.open_holes("unheard-of", "0.1") == []
+    assert advisories.allowed(["starlette>=1.0.1", "ray", "numpy>=2", "irissegment[batch]"]) == {
+        "starlette": ["GHSA-82w8-qh3p-5jfq"], "ray": ["any version will do"],
+    }  # fmt: skip
+
+
+def test_the_license_of_every_package_is_said_and_none_at_run_time_binds_who_passes_the_program_on():
+    used = licences.needed("irissegment")
+    all_of_them = used | licences.needed("irissegment", ("test",))
+    assert {"torch", "monai", "numpy"} <= used and {"pytest", "ray"} <= all_of_them - used
+    said = {package: licences.license_of(package) for package in all_of_them}
+    assert [package for package, words in said.items() if words in ("", "not said")] == []
+    assert [package for package in used if re.search(r"\b[AL]?GPL|GNU", said[package])] == []

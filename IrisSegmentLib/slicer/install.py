@@ -10,6 +10,7 @@ import slicer
 from ..errors import IrisError
 
 REQUESTER = "IrisSegment"
+TORCH = ">=2.10"  # older ones let a checkpoint run code: CVE-2026-24747
 
 
 def missingPackages() -> list[str]:
@@ -43,7 +44,7 @@ def _installTorch() -> None:
             "IrisSegment computes with PyTorch; install the extension 'PyTorch' in the Extensions Manager, "
             "restart Slicer and try again."
         ) from error
-    if PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=">=2.6") is None:
+    if PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=TORCH) is None:
         raise IrisError("IrisSegment cannot compute without PyTorch; click again and agree to install it.")
 
 
