@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ..context import tuning
 from ..context.appearance import Appearance
-from ..context.arrangement import Place, expected_boxes
 from ..context.bank import MemoryBank
 from ..context.cache import EmbeddingCache, content_hash
 from ..context.ensemble import joined
@@ -28,25 +27,17 @@ from ..errors import IrisError
 from ..imaging.box import Box
 from ..imaging.intensity import Intensity
 from ..imaging.volume import Segment, Segmentation, Volume, same_grid
-from ..imaging.window import PREPROCESSING, Window, box_of_segments, paste
+from ..imaging.window import PREPROCESSING, Window, paste
 from ..network import Precision, TaskEmbeddings, load_network
 from ..network.iris import Answered
 from ..network.trust import Signs, together
 from .device import choose_device
 from .doubting import doubt_of
 from .inputs import Inputs
+from .looks import FAINT, LEAST, STILL, Seen, blended, closer_window, closer_windows, confidence, where, without
 from .progress import Progress
 from .result import Result
 from .strategies import choose
-
-MARGIN = 1.3  # how much wider than the object the closer look is
-CLOSER = 0.75  # what a closer look counts against the wider one before it
-MARGIN_ALONE = 1.6  # how much wider than a class the look at it alone is
-STILL = 0.1  # share of its size that a class may lie off where it was looked for without being looked for again
-FELT = 0.1  # probability below which a cell says nothing of where a class is
-LEAST = 0.8  # the closer look is no smaller than this share of the reference's: a timid first answer would shrink it
-FAINT = -2.2  # logit of 10 %: where to look closer when nothing passes 50 % in the coarse answer
-NOTHING = -20.0  # logit of a class that is left empty
 
 Agreed: TypeAlias = tuple[float | None, float | None]  # both ways, as `Affinity.agreement`; None where not known
 
@@ -97,7 +88,7 @@ class Engine:
             levels = {"coarse": self._learned(features, masks)}
             seen = features[-self.network.config.stages :]
             vectors = class_vectors(seen, masks, self.network.config.align_corners)
-            windows, places = self._closer_windows(image, segmentation)
+            windows, places = closer_windows(self.inputs, image, segmentation)
             for n, (level, (window, shown)) in enumerate(windows.items()):
                 progress.report(0.5 + 0.5 * n / len(windows), "Learning from a closer look")
                 levels[level] = self._learned(self._features(window, image, intensity), self._masks(window, shown))
@@ -140,10 +131,10 @@ class Engine:
         if box is not None:
             progress.report(0.2, f"Looking closer at {image.name}")
             extent = tuple(LEAST * e for e in preset.extent)
-            closer = self._closer(image, box, not preset.places(), extent)  # type: ignore[arg-type]
+            closer = closer_window(self.inputs, image, box, not preset.places(), extent)  # type: ignore[arg-type]
             fine = preset.embeddings("fine")
             second = self._answered(closer, image, fine, intensity)
-            looks, window = [(closer, _both(window.seen_from(closer, logits), self._logits(second)))], closer
+            looks, window = [(closer, blended(window.seen_from(closer, logits), self._logits(second)))], closer
             agreed = self._agreed(second, fine, looks[0][1])
             one_by_one = self._alone(image, preset, looks[0], agreed, intensity, progress.part(0.3, 0.8))
             looks, agreed = one_by_one or (looks, agreed)
@@ -157,7 +148,7 @@ class Engine:
         doubt = doubt_of(looks, window, image.affine)
         trust, empty = self.network.trust, tuple(self.network.trust.none_there(s) for s in signs)
         if any(empty):
-            shown = paste(_without(looks, empty))
+            shown = paste(without(looks, empty))
             segmentation = Segmentation(shown[None], image.affine, preset.segments, name)
         sure = tuple(0.0 if left else trust.expected(s) for s, left in zip(signs, empty, strict=True))
         progress.report(1.0, f"{image.name} is done")
@@ -167,7 +158,7 @@ class Engine:
     def _signs(
         self,
         preset: Preset,
-        looks: Sequence[tuple[Window, Tensor]],
+        looks: Sequence[Seen],
         drawn: Sequence[bool],
         agreed: Sequence[Agreed],
         whole: Window,
@@ -221,11 +212,11 @@ class Engine:
         self,
         image: Volume,
         preset: Preset,
-        wider: tuple[Window, Tensor],
+        wider: Seen,
         agreed: Sequence[Agreed],
         intensity: Intensity,
         progress: Progress,
-    ) -> tuple[list[tuple[Window, Tensor]], list[Agreed]] | None:
+    ) -> tuple[list[Seen], list[Agreed]] | None:
         """A look at each class alone, where all of them together say that it is, and what `_agreed` says of it; None
         when the preset has no places.
 
@@ -238,7 +229,7 @@ class Engine:
         looks, agreed = [(window, one) for one in logits.split(1)], list(agreed)
         seen: dict[int, Box] = {}
         for turn in range(2):  # a second time for those that the first look shows to lie elsewhere
-            for n, box in enumerate(_where(looks, places)):
+            for n, box in enumerate(where(looks, places)):
                 if n in seen and box.distance(seen[n]) < STILL * max(box.extent):
                     continue
                 words = f"Looking closer at {preset.segments[n].name} in {image.name}"
@@ -246,7 +237,7 @@ class Engine:
                 closer, seen[n] = self.inputs.over_one(image, box), box
                 own = preset.embeddings(alone(n))
                 answered = self._answered(closer, image, own, intensity)
-                looks[n] = (closer, _both(window.seen_from(closer, logits[n : n + 1]), self._logits(answered)))
+                looks[n] = (closer, blended(window.seen_from(closer, logits[n : n + 1]), self._logits(answered)))
                 (agreed[n],) = self._agreed(answered, own, looks[n][1])
         return looks, agreed
 
@@ -379,7 +370,7 @@ class Engine:
         if not others:
             return None
         intensity = self.inputs.intensity(image)
-        windows, _ = self._closer_windows(image, segmentation)
+        windows, _ = closer_windows(self.inputs, image, segmentation)
         windows["coarse"] = (self.inputs.whole_scan(image), segmentation)
         return {
             level: tuning.View(
@@ -390,35 +381,6 @@ class Engine:
             for level, (window, shown) in windows.items()
             if all(level in r.levels for r in others)
         }
-
-    def _closer_windows(
-        self, image: Volume, segmentation: Segmentation
-    ) -> tuple[dict[str, tuple[Window, Segmentation]], tuple[Place, ...]]:
-        """The looks at a reference beside the whole scan, by level, each with the segments that it shows; and where
-        the segments lie."""
-        box = box_of_segments(segmentation, 1.0)
-        assert box is not None, "an empty reference was let in"
-        one = len(segmentation.segments) == 1
-        windows = {"fine": (self._closer(image, box, one), segmentation)}
-        places = []
-        for n in range(0 if one or not self.inputs.alone else len(segmentation.segments)):
-            shown = segmentation.only([n])
-            own = box_of_segments(shown, 1.0)
-            assert own is not None, "an empty segment was let in"
-            window = self.inputs.over_one(image, own.widened(MARGIN_ALONE))
-            center = window.center_of(window.sample_masks(shown)[0]) or own.center
-            places.append(_place(center, own, box))
-            windows[alone(n)] = (window, shown)
-        return windows, tuple(places)
-
-    def _closer(
-        self, image: Volume, box: Box, one: bool, least: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    ) -> Window:
-        """The closer look at a box of all classes, no smaller than ``least`` in mm; where there is but one, as the look
-        at a class alone is."""
-        if one and self.inputs.alone:
-            return self.inputs.over_one(image, box.widened(MARGIN_ALONE).at_least(least))
-        return self.inputs.over(image, box.widened(MARGIN).at_least(least))
 
     def check(self, made: Preset | Pool | MemoryBank) -> None:
         """
@@ -472,52 +434,10 @@ class Engine:
         return self.inputs.masks(window, segmentation).to(self.device)
 
 
-def _where(looks: Sequence[tuple[Window, Tensor]], places: Sequence[Place]) -> list[Box]:
-    """A box for each class; none at all when nothing is felt of any.
-
-    :param looks: one per class, its window and its logits (1, D, H, W).
-    """
-    felt = [(window, logits[0].sigmoid()) for window, logits in looks]
-    centers = [window.center_of(p * (p > FELT)) for window, p in felt]
-    trust = [confidence(logits)[0] for _, logits in looks]
-    return expected_boxes(places, centers, trust, MARGIN_ALONE) if max(trust) > 0 else []
-
-
 def _filled(logits: Tensor) -> Tensor:
     """Masks (K, D, H, W) of an answer, 0 or 1: what passes 50 %, or of a class too small for these cells the
     likeliest."""
     return (logits > logits.amax((1, 2, 3), keepdim=True).sub(1e-3).clamp_max(0)).float()
-
-
-def _without(looks: Sequence[tuple[Window, Tensor]], empty: Sequence[bool]) -> list[tuple[Window, Tensor]]:
-    """The looks with nothing of some of the classes."""
-    kept, first = [], 0
-    for window, logits in looks:
-        left = torch.tensor(empty[first : first + len(logits)])
-        kept.append((window, logits.masked_fill(left[:, None, None, None], NOTHING)))
-        first += len(logits)
-    return kept
-
-
-def _both(wider: Tensor, closer: Tensor) -> Tensor:
-    """Both looks count: the first saw where, the second what exactly."""
-    return (1 - CLOSER) * wider + CLOSER * closer
-
-
-def _place(center: tuple[float, float, float], own: Box, all_classes: Box) -> Place:
-    def since(point: tuple[float, float, float], start: tuple[float, float, float]) -> tuple[float, float, float]:
-        # As a pool keeps them, so that what was saved looks where what was not does, to the last bit.
-        return tuple(float(np.float32(p - s)) for p, s in zip(point, start, strict=True))  # type: ignore[return-value]
-
-    return Place(since(center, all_classes.center), since(own.low, center), since(own.high, center))
-
-
-def confidence(logits: Tensor) -> tuple[float, ...]:
-    """Per class of (K, D, H, W): the Dice of the soft answer with its own hard one; 0 when nothing was found."""
-    soft = logits.sigmoid().flatten(1)
-    hard = (soft > 0.5).float()
-    both = 2 * (soft * hard).sum(1) / (soft.sum(1) + hard.sum(1)).clamp_min(1e-6)
-    return tuple(float(c) if h > 0 else 0.0 for c, h in zip(both, hard.sum(1), strict=True))
 
 
 def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:

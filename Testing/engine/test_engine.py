@@ -4,7 +4,7 @@ import torch
 
 from IrisSegmentLib.context.preset import Preset
 from IrisSegmentLib.engine import Cancelled, Engine, Progress
-from IrisSegmentLib.engine.engine import confidence
+from IrisSegmentLib.engine.looks import confidence
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.evaluation.metrics import dice
 from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ...context.preset import write_whole
-from ...engine.engine import MARGIN
+from ...engine.looks import MARGIN
 from ...imaging.intensity import Intensity
 from ...imaging.volume import Volume
 from ...imaging.window import Window
