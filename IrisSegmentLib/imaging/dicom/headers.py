@@ -137,6 +137,19 @@ def read_header(path: Path, tags: list[str] | None = None) -> Any:
     return data
 
 
+def check_types(path: Path) -> None:
+    """
+    :raises IrisError: as `read_header`, and for an element of a type that DICOM does not know: GDCM takes what follows
+        for a length, and makes room for as much.
+    """
+    known = {str(vr.value) for vr in library("pydicom").valuerep.VR}
+    data = read_header(path)
+    for part in (data.file_meta, data):
+        tags = list(part.keys())  # the part itself would give elements, and their types as they are taken for
+        if any((vr := part.get_item(tag).VR) is not None and str(vr) not in known for tag in tags):
+            raise damaged(path)
+
+
 def text(value: Any) -> str:
     """Words of a header. A backslash in them has split them up."""
     return "\\".join(map(str, _list(value)))

@@ -14,7 +14,7 @@ from ...errors import IrisError
 from ..volume import Volume
 from .choice import chosen
 from .grid import Affine, Shape, grid_of, straightened
-from .headers import Slice, damaged
+from .headers import Slice, check_types, damaged
 
 TYPES = (np.int16, np.int32, np.float32)
 LARGEST = 16 * 2**30  # bytes of a scan's voxels
@@ -80,6 +80,7 @@ def _type_of(picture: NDArray) -> int:
 
 def _read(one: Slice) -> NDArray:
     """All pictures (frames, J, I) of a slice's file, rescaled as its first frame says."""
+    check_types(one.path)
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(one.path))

@@ -253,3 +253,22 @@ def test_the_library_needs_no_dicom_library_for_other_files(tmp_path, samples):
     (tmp_path / "a.dcm").write_bytes(b"\0" * 128 + b"DICM")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install pydicom highdicom" in done.stdout
+
+
+def test_an_element_of_no_known_type_is_refused_before_room_is_made_for_it(tmp_path, scans):
+    """GDCM took what follows for its length: 775 MB for a file of 2 KB (found by the fuzz)."""
+    array, _, affine = scans["axial"]
+    (file, *_) = write_series(tmp_path / "scan", array[:, :, :1], affine)
+    data, element = file.read_bytes(), b"\x02\x00\x02\x00UI"
+    assert data.count(element) == 1
+    file.write_bytes(data.replace(element, element[:-2] + b"UH"))
+    code = (
+        "import sys; from pathlib import Path; from IrisSegmentLib.imaging.files import read_volume\n"
+        "from IrisSegmentLib.errors import IrisError; from IrisSegmentLib.evaluation.memory import peak_mb\n"
+        "before = peak_mb()\ntry: read_volume(Path(sys.argv[1]))\nexcept IrisError as error: print(error)\n"
+        "print(peak_mb() - before < 200)"
+    )
+    said = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == [
+        f"'{file.name}' could not be read as DICOM; it is damaged or of another kind, so choose another.", "True",
+    ]  # fmt: skip
