@@ -11,13 +11,14 @@ from torch import Tensor
 
 from ..imaging.window import Window
 from .doubt import Doubt
+from .looks import Seen
 
 REACH = 2  # cells around a place that count with it: the rim of every segment is in doubt, wide doubt is what matters
 
 
-def doubt_of(looks: Sequence[tuple[Window, Tensor]], over: Window, affine: NDArray[np.float64]) -> Doubt:
+def doubt_of(looks: Sequence[Seen], over: Window, affine: NDArray[np.float64]) -> Doubt:
     """
-    :param looks: windows over the target, each with the logits (K, D, H, W) of the next few segments.
+    :param looks: of the target, each of the next few segments.
     :param over: the window whose cells the map is of; affine: the target's.
     """
     places, doubts = [], []

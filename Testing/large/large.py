@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +27,16 @@ ROOT = Path(__file__).resolve().parents[2]
 SHAPE, CLASSES = (512, 512, 600), 40
 SPACING = (0.75, 0.75, 1.0)  # mm
 LIMIT = 8 * 2**30  # bytes
+CHILD = """
+import sys
+from pathlib import Path
+from IrisSegmentLib.cli import main
+from IrisSegmentLib.evaluation.memory import peak_mb
+
+failed = main(sys.argv[2:])
+Path(sys.argv[1]).write_text(str(peak_mb()))
+sys.exit(failed)
+"""  # tells its own peak: what the kernel tells of a process that ended begins with that of the one that started it
 
 
 def make(folder: Path, name: str, shape: tuple[int, int, int], classes: int, shift: float) -> None:
@@ -71,16 +81,15 @@ def limited(arguments: list[str], limit: int) -> tuple[float, float]:
 
     :raises SystemExit: when it fails.
     """
-    started = time.perf_counter()
-    child = os.fork()
-    if child == 0:
+    def held() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-        os.environ["PYTHONPATH"] = str(ROOT)
-        os.execv(sys.executable, [sys.executable, "-m", "IrisSegmentLib", *arguments])
-    _, status, used = os.wait4(child, 0)
-    if status != 0:
-        sys.exit(f"'{arguments[0]}' failed on {limit / 2**30:g} GB")
-    return time.perf_counter() - started, used.ru_maxrss / 1024
+
+    with tempfile.NamedTemporaryFile("r", prefix="iris-large-") as told:
+        started = time.perf_counter()
+        child = subprocess.run([sys.executable, "-c", CHILD, told.name, *arguments], cwd=ROOT, preexec_fn=held)
+        if child.returncode != 0:
+            sys.exit(f"'{arguments[0]}' failed on {limit / 2**30:g} GB")
+        return time.perf_counter() - started, float(told.read())
 
 
 def run(

@@ -12,7 +12,7 @@ SCRIPT = Path(__file__).with_name("large.py")
 
 
 def run(folder, *arguments):
-    """In a process of its own: the peak memory of a process counts that of the one which started it."""
+    """As a person runs it."""
     report = folder / "large.json"
     subprocess.run([sys.executable, SCRIPT, "--json", report, *map(str, arguments)], check=True)
     return json.loads(report.read_text())

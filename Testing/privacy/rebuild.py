@@ -23,12 +23,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from IrisSegmentLib.engine.looks import MARGIN
 from IrisSegmentLib.evaluation.dataset import LabelledSet, find_sets
 from IrisSegmentLib.imaging.window import Window
 from IrisSegmentLib.network import Iris, load_network
 from IrisSegmentLib.network.affinity import STRIDE
 
-MARGIN = 1.3  # of the closer look, as the engine takes it
 COARSER = (2, 3, 4, 6, 8, 12, 16)  # times as wide voxels, to compare with
 
 
