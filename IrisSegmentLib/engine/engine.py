@@ -1,13 +1,10 @@
-"""Encode references and segment targets, coarse to fine: find where in the whole scan, look closer there, then, where
-there are several classes, look closer still at each alone."""
+"""The one door: references are encoded, targets segmented, presets chosen and tuned."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -19,27 +16,20 @@ from ..context.appearance import Appearance
 from ..context.bank import MemoryBank
 from ..context.cache import EmbeddingCache, content_hash
 from ..context.ensemble import joined
-from ..context.levels import alone
 from ..context.pool import Pool
 from ..context.preset import Preset, Reference, Tuning, fits
 from ..context.retrieval import class_vectors, scan_vector
 from ..errors import IrisError
-from ..imaging.box import Box
-from ..imaging.intensity import Intensity
 from ..imaging.volume import Segment, Segmentation, Volume, same_grid
-from ..imaging.window import PREPROCESSING, Window, paste
-from ..network import Precision, TaskEmbeddings, load_network
-from ..network.iris import Answered
-from ..network.trust import Signs, together
+from ..imaging.window import PREPROCESSING
+from ..network import Iris, load_network
 from .device import choose_device
-from .doubting import doubt_of
-from .inputs import Inputs
-from .looks import FAINT, LEAST, STILL, Seen, blended, closer_window, closer_windows, confidence, where, without
+from .looks import closer_windows
 from .progress import Progress
 from .result import Result
+from .segmenting import Segmenting
+from .sight import Sight
 from .strategies import choose
-
-Agreed: TypeAlias = tuple[float | None, float | None]  # both ways, as `Affinity.agreement`; None where not known
 
 
 class Engine:
@@ -56,12 +46,17 @@ class Engine:
     """
 
     def __init__(self, network: str | Path | None = None, device: str = "auto") -> None:
-        self.device = choose_device(device)
-        self.network = load_network(network, self.device)
-        self.precision = Precision.of(self.device)
-        self.precision.prepare(self.network)
-        self.inputs = Inputs.of(self.network.config)
+        where = choose_device(device)
+        self.sight = Sight.of(load_network(network, where), where)
         self._cache = EmbeddingCache()
+
+    @property
+    def network(self) -> Iris:
+        return self.sight.network
+
+    @property
+    def device(self) -> torch.device:
+        return self.sight.device
 
     def forget(self) -> None:
         """Forget the references that were encoded so far."""
@@ -78,20 +73,20 @@ class Engine:
         progress = progress or Progress()
         progress.report(0.0, "Reading the reference")
         _check_reference(image, segmentation)
-        intensity = self.inputs.intensity(image)
+        sight, intensity = self.sight, self.sight.inputs.intensity(image)
         key = content_hash(image, segmentation, self.network.hash, PREPROCESSING)
         reference = self._cache.get(key)
         if reference is None:
             progress.report(0.2, "Learning from the whole scan")
-            whole = self.inputs.whole_scan(image)
-            features, masks = self._features(whole, image, intensity), self._masks(whole, segmentation)
-            levels = {"coarse": self._learned(features, masks)}
-            seen = features[-self.network.config.stages :]
+            whole = sight.inputs.whole_scan(image)
+            features, masks = sight.features(whole, image, intensity), sight.masks(whole, segmentation)
+            levels = {"coarse": sight.learned(features, masks)}
+            seen = sight.meeting(features)
             vectors = class_vectors(seen, masks, self.network.config.align_corners)
-            windows, places = closer_windows(self.inputs, image, segmentation)
+            windows, places = closer_windows(sight.inputs, image, segmentation)
             for n, (level, (window, shown)) in enumerate(windows.items()):
                 progress.report(0.5 + 0.5 * n / len(windows), "Learning from a closer look")
-                levels[level] = self._learned(self._features(window, image, intensity), self._masks(window, shown))
+                levels[level] = sight.learned(sight.features(window, image, intensity), sight.masks(window, shown))
             reference = Reference(
                 levels, windows["fine"][0].extent, places=places, vector=scan_vector(seen), class_vectors=vectors
             )
@@ -115,131 +110,8 @@ class Engine:
         :raises IrisError: when the preset was made by another network.
         :raises Cancelled: when the progress was cancelled.
         """
-        progress = progress or Progress()
-        started = time.perf_counter()
         self.check(preset)
-        progress.report(0.0, f"Looking at {image.name}")
-        intensity = self.inputs.intensity(image)
-        window = self.inputs.whole_scan(image)
-        progress.report(0.1, f"Finding {preset.name} in {image.name}")
-        coarse = preset.embeddings("coarse")
-        first = self._answered(window, image, coarse, intensity)
-        logits = self._logits(first)
-        looks, whole = [(window, logits)], window
-        found = logits.amax(0)
-        box = window.box_of(found > 0, 1.0) or window.box_of(found > FAINT, 1.0)
-        if box is not None:
-            progress.report(0.2, f"Looking closer at {image.name}")
-            extent = tuple(LEAST * e for e in preset.extent)
-            closer = closer_window(self.inputs, image, box, not preset.places(), extent)  # type: ignore[arg-type]
-            fine = preset.embeddings("fine")
-            second = self._answered(closer, image, fine, intensity)
-            looks, window = [(closer, blended(window.seen_from(closer, logits), self._logits(second)))], closer
-            agreed = self._agreed(second, fine, looks[0][1])
-            one_by_one = self._alone(image, preset, looks[0], agreed, intensity, progress.part(0.3, 0.8))
-            looks, agreed = one_by_one or (looks, agreed)
-        else:
-            agreed = self._agreed(first, coarse, logits)
-        progress.report(0.8, f"Drawing {preset.name} in {image.name}")
-        name = f"{image.name} {preset.name}"
-        segmentation = Segmentation(paste(looks)[None], image.affine, preset.segments, name)
-        drawn = [ml > 0 for ml in segmentation.volumes_ml()]  # what passes 50 % may be too small for a voxel
-        signs = self._signs(preset, looks, drawn, agreed, whole, first, coarse, intensity)
-        doubt = doubt_of(looks, window, image.affine)
-        trust, empty = self.network.trust, tuple(self.network.trust.none_there(s) for s in signs)
-        if any(empty):
-            shown = paste(without(looks, empty))
-            segmentation = Segmentation(shown[None], image.affine, preset.segments, name)
-        sure = tuple(0.0 if left else trust.expected(s) for s, left in zip(signs, empty, strict=True))
-        progress.report(1.0, f"{image.name} is done")
-        seconds = time.perf_counter() - started
-        return Result(segmentation, sure, segmentation.volumes_ml(), seconds, doubt, signs, empty)
-
-    def _signs(
-        self,
-        preset: Preset,
-        looks: Sequence[Seen],
-        drawn: Sequence[bool],
-        agreed: Sequence[Agreed],
-        whole: Window,
-        first: Answered,
-        coarse: TaskEmbeddings,
-        intensity: Intensity,
-    ) -> tuple[Signs, ...]:
-        """What speaks for the answer of each class.
-
-        :param looks: the last look at each class, or at all; drawn: of which classes it gave any voxel; agreed: what
-            `_agreed` says of it, per class.
-        :param whole: the window of the ``first`` look, which was by ``coarse``.
-        """
-        of_looks = [p for _, logits in looks for p in confidence(logits)]
-        promised = [p if shown else 0.0 for p, shown in zip(of_looks, drawn, strict=True)]
-        found = [p > 0 for p in promised]
-        seen = torch.cat([window.seen_from(whole, logits) for window, logits in looks])
-        likeness = self._likeness(preset, first, seen, found)
-        returned = together([r for _, r in agreed], found)
-        returned_wide = together([r for _, r in self._agreed(first, coarse, seen)], found)
-        foreign = bool(preset.modality) and preset.modality != intensity.modality
-        return tuple(
-            Signs(p, likeness, brought, one, wide, foreign)
-            for p, (brought, _), one, wide in zip(promised, agreed, returned, returned_wide, strict=True)
-        )
-
-    def _likeness(self, preset: Preset, first: Answered, seen: Tensor, found: Sequence[bool]) -> float | None:
-        """Cosine between how what was found and what was marked look in the whole scan, mean over the segments that
-        were found; None when none was, or a reference's look is not known. Nor is it for the public network, which
-        has no use of it.
-
-        :param seen: the logits (K, D, H, W) at the cells of the ``first`` look.
-        """
-        marked = None if self.inputs.published else preset.class_vectors()
-        if marked is None or not any(found):
-            return None
-        masks = self.inputs.turned(_filled(seen[torch.tensor(found)])).to(self.device)
-        vectors = class_vectors(first.features, masks, self.network.config.align_corners)
-        return float((vectors.astype(np.float32) * marked[np.array(found)]).sum(1).mean())
-
-    def _agreed(self, answered: Answered, embeddings: TaskEmbeddings, logits: Tensor) -> list[Agreed]:
-        """`Iris.agreement` of an answer (K, D, H, W) at the cells of a look, per class."""
-        with torch.inference_mode():
-            masks = self.inputs.turned(_filled(logits)).to(self.device)
-            both = self.network.agreement(answered, masks, self._here(embeddings))
-        if both is None:
-            return [(None, None)] * len(logits)
-        return list(zip(both[0].tolist(), both[1].tolist(), strict=True))
-
-    def _alone(
-        self,
-        image: Volume,
-        preset: Preset,
-        wider: Seen,
-        agreed: Sequence[Agreed],
-        intensity: Intensity,
-        progress: Progress,
-    ) -> tuple[list[Seen], list[Agreed]] | None:
-        """A look at each class alone, where all of them together say that it is, and what `_agreed` says of it; None
-        when the preset has no places.
-
-        :param wider: the closer look at all of them; ``agreed``: of it.
-        """
-        places = preset.places()
-        if not places:
-            return None
-        window, logits = wider
-        looks, agreed = [(window, one) for one in logits.split(1)], list(agreed)
-        seen: dict[int, Box] = {}
-        for turn in range(2):  # a second time for those that the first look shows to lie elsewhere
-            for n, box in enumerate(where(looks, places)):
-                if n in seen and box.distance(seen[n]) < STILL * max(box.extent):
-                    continue
-                words = f"Looking closer at {preset.segments[n].name} in {image.name}"
-                progress.report((turn + n / len(places)) / 2, words)
-                closer, seen[n] = self.inputs.over_one(image, box), box
-                own = preset.embeddings(alone(n))
-                answered = self._answered(closer, image, own, intensity)
-                looks[n] = (closer, blended(window.seen_from(closer, logits[n : n + 1]), self._logits(answered)))
-                (agreed[n],) = self._agreed(answered, own, looks[n][1])
-        return looks, agreed
+        return Segmenting(self.sight, image, preset, progress or Progress()).result()
 
     def measure(
         self, image: Volume, segmentation: Segmentation, preset: Preset, *, progress: Progress | None = None
@@ -302,8 +174,8 @@ class Engine:
         In the whole scan: a closer look would follow the size of the segmentation, and that of a first answer is often
         off; a scan then found itself among 14 a quarter of the time instead of three quarters.
         """
-        window = self.inputs.whole_scan(image)
-        masks = self._masks(window, segmentation)
+        window = self.sight.inputs.whole_scan(image)
+        masks = self.sight.masks(window, segmentation)
         return class_vectors(self._scan_features(image), masks, self.network.config.align_corners)
 
     def scan_vector(self, image: Volume) -> NDArray[np.float16]:
@@ -312,8 +184,8 @@ class Engine:
 
     def _scan_features(self, image: Volume) -> list[Tensor]:
         """Of the whole scan, at the scales that meet the task embedding."""
-        scales = self._features(self.inputs.whole_scan(image), image, self.inputs.intensity(image))
-        return scales[-self.network.config.stages :]
+        sight = self.sight
+        return sight.meeting(sight.features(sight.inputs.whole_scan(image), image, sight.inputs.intensity(image)))
 
     def tune(
         self,
@@ -348,7 +220,7 @@ class Engine:
             raise IrisError(
                 f"Tuning '{preset.name}' needs at least two segmented scans besides the one that it was made from."
             )
-        outcome = tuning.tuned(self.network, self.precision, scans, steps, progress.part(0.2, 1.0).report, watch)
+        outcome = tuning.tuned(self.network, self.sight.precision, scans, steps, progress.part(0.2, 1.0).report, watch)
         progress.report(1.0, f"{preset.name} is {'unchanged' if outcome.shift is None else 'tuned'}")
         if outcome.shift is None:
             return preset, outcome
@@ -369,14 +241,14 @@ class Engine:
         others = [r for r in preset.enabled() if not tuning.same_scan(r, own)]
         if not others:
             return None
-        intensity = self.inputs.intensity(image)
-        windows, _ = closer_windows(self.inputs, image, segmentation)
-        windows["coarse"] = (self.inputs.whole_scan(image), segmentation)
+        intensity = self.sight.inputs.intensity(image)
+        windows, _ = closer_windows(self.sight.inputs, image, segmentation)
+        windows["coarse"] = (self.sight.inputs.whole_scan(image), segmentation)
         return {
             level: tuning.View(
-                self._features(window, image, intensity),
-                self._masks(window, shown)[None],
-                self._here(joined([r.levels[level] for r in others])),
+                self.sight.features(window, image, intensity),
+                self.sight.masks(window, shown)[None],
+                self.sight.here(joined([r.levels[level] for r in others])),
             )
             for level, (window, shown) in windows.items()
             if all(level in r.levels for r in others)
@@ -401,43 +273,6 @@ class Engine:
                 f"The numbers of the preset '{made.name}' are not this network's, though it says so; it is damaged or "
                 "was tampered with, so encode its references again."
             )
-
-    def _learned(self, features: list[Tensor], masks: Tensor) -> TaskEmbeddings:
-        with torch.inference_mode(), self.precision.autocast():
-            kept = self.network.learned(features, masks)
-        return kept.half()  # as they are stored, so that a preset gives the same voxels before and after it was saved
-
-    def _answered(self, window: Window, image: Volume, embeddings: TaskEmbeddings, intensity: Intensity) -> Answered:
-        features = self._features(window, image, intensity)
-        with torch.inference_mode(), self.precision.autocast():
-            return self.network.answered(features, self._here(embeddings))
-
-    def _logits(self, answered: Answered) -> Tensor:
-        """(K, D, H, W), on the window's axes."""
-        return self.inputs.back(answered.logits.float().cpu())
-
-    def _here(self, embeddings: TaskEmbeddings) -> TaskEmbeddings:
-        return TaskEmbeddings(
-            tuple(t.to(self.device) for t in embeddings.tokens),
-            None if embeddings.keys is None else embeddings.keys.to(self.device),
-            None if embeddings.values is None else embeddings.values.to(self.device),
-        )
-
-    def _features(self, window: Window, image: Volume, intensity: Intensity) -> list[Tensor]:
-        """Of what a window shows: learning, answering and comparing read them and leave them as they are."""
-        with torch.no_grad(), self.precision.autocast():  # sampling too: the network's figures were measured with it
-            sampled = self.inputs.image(window, image, intensity).to(self.device)
-            features: list[Tensor] = self.network.encoder(sampled)
-        return features
-
-    def _masks(self, window: Window, segmentation: Segmentation) -> Tensor:
-        return self.inputs.masks(window, segmentation).to(self.device)
-
-
-def _filled(logits: Tensor) -> Tensor:
-    """Masks (K, D, H, W) of an answer, 0 or 1: what passes 50 %, or of a class too small for these cells the
-    likeliest."""
-    return (logits > logits.amax((1, 2, 3), keepdim=True).sub(1e-3).clamp_max(0)).float()
 
 
 def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -80,7 +82,7 @@ def public_engine(monkeypatch, tmp_path):
 
 def test_the_public_network_is_shown_what_it_was_trained_on(public_engine, hippocampi):
     """Cells of 1.5 mm, axes S, A, R, its authors' intensities, zeros around the scan."""
-    inputs, (image, truth) = public_engine.inputs, hippocampi[0]
+    inputs, (image, truth) = public_engine.sight.inputs, hippocampi[0]
     window = inputs.over(image, box_of_segments(truth, 1.0))
     assert window.step == 1.5 and window.shape == (32, 32, 32)
     ramp = Volume(np.broadcast_to(np.arange(40.0), (30, 35, 40)), np.eye(4), "rises along S")
@@ -235,9 +237,9 @@ def test_overlapping_segments_can_be_learned(engine, hippocampi):
 def test_fast_numbers_give_the_same_answer(engine, learned, hippocampi):
     """Where the processor computes in bfloat16, the masks are those of float32."""
     exact = Engine(device="cpu")
-    exact.network = load_network()  # unrounded
-    exact.precision = type(exact.precision)("cpu", False)
-    exact.precision.prepare(exact.network)
+    precision = type(exact.sight.precision)("cpu", False)
+    exact.sight = replace(exact.sight, network=load_network(), precision=precision)  # unrounded
+    precision.prepare(exact.network)
     preset = exact.encode(*hippocampi[0], name="h")
     for image, _ in hippocampi[1:]:
         fast, slow = engine.segment(image, learned), exact.segment(image, preset)
@@ -264,6 +266,7 @@ def test_doubt_is_where_the_answer_is_undecided(engine, hippocampi):
 
 
 def test_what_is_too_small_for_a_voxel_was_not_found(engine, learned, hippocampi, monkeypatch):
-    monkeypatch.setattr("IrisSegmentLib.engine.engine.paste", lambda looks: np.zeros(hippocampi[1][0].shape, np.uint8))
+    nothing = np.zeros(hippocampi[1][0].shape, np.uint8)
+    monkeypatch.setattr("IrisSegmentLib.engine.segmenting.paste", lambda looks: nothing)
     result = engine.segment(hippocampi[1][0], learned)
     assert result.confidence == (0, 0) and all(s.promised == 0 for s in result.signs)

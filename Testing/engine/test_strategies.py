@@ -119,7 +119,7 @@ def test_what_one_class_is_given_does_not_change_another(pool, hippocampi):
     """The masks that affinity carries over for a class are those of its own references, whatever was chosen for the
     others."""
     exact = Engine(device="cpu")
-    exact.precision, exact.network = Precision("cpu", False), load_network()
+    exact.sight = replace(exact.sight, network=load_network(), precision=Precision("cpu", False))
     names, features = list(pool.segments), exact._scan_features(hippocampi[3][0])
     one, two = [0], [1, 2]
     carried = []

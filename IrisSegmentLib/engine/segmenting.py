@@ -1,0 +1,142 @@
+"""One target is segmented, coarse to fine: found in the whole scan, looked at closer there, and, where there are
+several classes, closer still at each alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..context.levels import alone
+from ..context.preset import Preset
+from ..context.retrieval import class_vectors
+from ..imaging.box import Box
+from ..imaging.volume import Segmentation, Volume
+from ..imaging.window import Window, paste
+from ..network.trust import Signs, together
+from .doubting import doubt_of
+from .looks import FAINT, LEAST, STILL, Seen, blended, closer_window, confidence, where, without
+from .progress import Progress
+from .result import Result
+from .sight import Agreed, Sight, filled
+
+
+class Segmenting:
+    """
+    :param preset: made by the network of ``sight``.
+
+    Example::
+
+        result = Segmenting(sight, image, preset, progress).result()
+    """
+
+    def __init__(self, sight: Sight, image: Volume, preset: Preset, progress: Progress) -> None:
+        self._started = time.perf_counter()
+        self._sight, self._image, self._preset, self._progress = sight, image, preset, progress
+        progress.report(0.0, f"Looking at {image.name}")
+        self._intensity = sight.inputs.intensity(image)
+        self._whole = sight.inputs.whole_scan(image)
+        progress.report(0.1, f"Finding {preset.name} in {image.name}")
+        self._coarse = preset.embeddings("coarse")
+        self._first = sight.answered(self._whole, image, self._coarse, self._intensity)
+
+    def result(self) -> Result:
+        """
+        :raises Cancelled: when the progress was cancelled.
+        """
+        looks, agreed, over = self._looked()
+        self._progress.report(0.8, f"Drawing {self._preset.name} in {self._image.name}")
+        segmentation = self._drawn(looks)
+        # What passes 50 % may be too small for a voxel.
+        signs = self._signs(looks, agreed, [ml > 0 for ml in segmentation.volumes_ml()])
+        trust = self._sight.network.trust
+        empty = tuple(trust.none_there(s) for s in signs)
+        if any(empty):
+            segmentation = self._drawn(without(looks, empty))
+        sure = tuple(0.0 if left else trust.expected(s) for s, left in zip(signs, empty, strict=True))
+        doubt = doubt_of(looks, over, self._image.affine)
+        self._progress.report(1.0, f"{self._image.name} is done")
+        seconds = time.perf_counter() - self._started
+        return Result(segmentation, sure, segmentation.volumes_ml(), seconds, doubt, signs, empty)
+
+    def _looked(self) -> tuple[list[Seen], list[Agreed], Window]:
+        """The last look at each class, or at all; what `Sight.agreed` says of each class; and the closest window that
+        holds all of them."""
+        sight, image, preset = self._sight, self._image, self._preset
+        logits = sight.logits(self._first)
+        found = logits.amax(0)
+        box = self._whole.box_of(found > 0, 1.0) or self._whole.box_of(found > FAINT, 1.0)
+        if box is None:
+            return [(self._whole, logits)], sight.agreed(self._first, self._coarse, logits), self._whole
+        self._progress.report(0.2, f"Looking closer at {image.name}")
+        extent = tuple(LEAST * e for e in preset.extent)
+        closer = closer_window(sight.inputs, image, box, not preset.places(), extent)  # type: ignore[arg-type]
+        fine = preset.embeddings("fine")
+        second = sight.answered(closer, image, fine, self._intensity)
+        seen = blended(self._whole.seen_from(closer, logits), sight.logits(second))
+        agreed = sight.agreed(second, fine, seen)
+        if not preset.places():
+            return [(closer, seen)], agreed, closer
+        return *self._alone((closer, seen), agreed, self._progress.part(0.3, 0.8)), closer
+
+    def _alone(self, wider: Seen, agreed: Sequence[Agreed], progress: Progress) -> tuple[list[Seen], list[Agreed]]:
+        """A look at each class alone, where all of them together say that it is, and what `Sight.agreed` says of it.
+
+        :param wider: the closer look at all of them; ``agreed``: of it.
+        """
+        sight, image, preset, places = self._sight, self._image, self._preset, self._preset.places()
+        window, logits = wider
+        looks, agreed = [(window, one) for one in logits.split(1)], list(agreed)
+        seen: dict[int, Box] = {}
+        for turn in range(2):  # a second time for those that the first look shows to lie elsewhere
+            for n, box in enumerate(where(looks, places)):
+                if n in seen and box.distance(seen[n]) < STILL * max(box.extent):
+                    continue
+                words = f"Looking closer at {preset.segments[n].name} in {image.name}"
+                progress.report((turn + n / len(places)) / 2, words)
+                closer, seen[n] = sight.inputs.over_one(image, box), box
+                own = preset.embeddings(alone(n))
+                answered = sight.answered(closer, image, own, self._intensity)
+                looks[n] = (closer, blended(window.seen_from(closer, logits[n : n + 1]), sight.logits(answered)))
+                (agreed[n],) = sight.agreed(answered, own, looks[n][1])
+        return looks, agreed
+
+    def _drawn(self, looks: Sequence[Seen]) -> Segmentation:
+        name = f"{self._image.name} {self._preset.name}"
+        return Segmentation(paste(looks)[None], self._image.affine, self._preset.segments, name)
+
+    def _signs(self, looks: Sequence[Seen], agreed: Sequence[Agreed], drawn: Sequence[bool]) -> tuple[Signs, ...]:
+        """What speaks for the answer of each class.
+
+        :param looks, agreed: of `_looked`; drawn: of which classes it gave any voxel.
+        """
+        of_looks = [p for _, logits in looks for p in confidence(logits)]
+        promised = [p if shown else 0.0 for p, shown in zip(of_looks, drawn, strict=True)]
+        found = [p > 0 for p in promised]
+        seen = torch.cat([window.seen_from(self._whole, logits) for window, logits in looks])
+        likeness = self._likeness(seen, found)
+        returned = together([r for _, r in agreed], found)
+        returned_wide = together([r for _, r in self._sight.agreed(self._first, self._coarse, seen)], found)
+        foreign = bool(self._preset.modality) and self._preset.modality != self._intensity.modality
+        return tuple(
+            Signs(p, likeness, brought, one, wide, foreign)
+            for p, (brought, _), one, wide in zip(promised, agreed, returned, returned_wide, strict=True)
+        )
+
+    def _likeness(self, seen: Tensor, found: Sequence[bool]) -> float | None:
+        """Cosine between how what was found and what was marked look in the whole scan, mean over the segments that
+        were found; None when none was, or a reference's look is not known. Nor is it for the public network, which
+        has no use of it.
+
+        :param seen: the logits (K, D, H, W) at the cells of the first look.
+        """
+        sight = self._sight
+        marked = None if sight.inputs.published else self._preset.class_vectors()
+        if marked is None or not any(found):
+            return None
+        masks = sight.inputs.turned(filled(seen[torch.tensor(found)])).to(sight.device)
+        vectors = class_vectors(self._first.features, masks, sight.network.config.align_corners)
+        return float((vectors.astype(np.float32) * marked[np.array(found)]).sum(1).mean())
