@@ -14,13 +14,14 @@ from torch import Tensor
 from .augmentation import monotone_curve, vary
 from .cases import Case
 from .derived import Derivation
+from .regions import Region
 from .synthetic import Painter, grown_mask
 from .views import Placement, grid_shape, sample, sample_nearest, sampling_grid
 
 SELF = "self"  # pairs of views of one scan with a grown mask
 MIXTURE = {
     "hippocampus": 0.12, "cardiac_mr": 0.18, "left_atrium": 0.14, "head_neck_ct": 0.24,
-    "sarcoma_ct": 0.08, "sarcoma_mr": 0.06, "sarcoma_pet": 0.08, "brain_labels": 0.04, SELF: 0.06,
+    "sarcoma_ct": 0.08, "sarcoma_mr": 0.06, "sarcoma_pet": 0.08, "brain_labels": 0.12, SELF: 0.06,
 }  # fmt: skip
 MOST_CLASSES = 7
 # Shares of episodes of which one view shows nothing of the task: nothing is what must be found in it. Whole scans above
@@ -39,6 +40,8 @@ ELSEWHERE = {
 }
 COARSE = 0.35  # share of episodes that look at whole scans
 DERIVED = 0.2  # share of the real episodes that ask for something else than what the labels name
+REGIONS = 0.35  # share of the real episodes that ask for what no label names, in sets whose labels tell where one is
+REGIONED = ("hippocampus", "cardiac_mr", "left_atrium", "head_neck_ct")
 ALONE = 0.5  # share of the others that show one class only, as the last look does
 
 
@@ -126,7 +129,13 @@ class Episodes:
         if len(chosen) < 2:
             return None
         masks = [torch.stack([c.labels == k for k in classes]) for c in chosen]
-        derivation = Derivation(random) if random.random() < DERIVED else None
+        derivation, drawn = None, random.random()
+        if source in REGIONED and drawn < REGIONS:
+            masks = _regions(chosen, count, random)
+            if not masks:
+                return None
+        elif drawn > 1 - DERIVED:
+            derivation = Derivation(random)
         if derivation is not None:
             masks = [derivation.of_labels(m) for m in masks]
             if not all(m.flatten(1).any(1).all() for m in masks):
@@ -206,6 +215,14 @@ class Episodes:
         # A first answer is often off by more than a tenth of the object: what it looked for must still be found.
         shift = random.uniform(-1, 1, 3) * (0.12 if coarse else 0.2) * extent
         return Placement((low + high) / 2 - case.spacing / 2 + shift, extent)
+
+
+def _regions(cases: list[Case], count: int, random: np.random.Generator) -> list[Tensor]:
+    """Up to so many regions beside the labels that all cases have, (K, X, Y, Z) of each; none when none was found."""
+    labels = sorted(set.intersection(*(set(c.boxes) for c in cases)))
+    tries = (Region(random).of(cases, labels) for _ in range(8 * count))
+    found = [r for r in tries if r is not None][:count]
+    return [torch.stack(of_case) for of_case in zip(*found, strict=True)]
 
 
 def _away(case: Case, masks: Tensor, placement: Placement, random: np.random.Generator) -> Placement | None:
