@@ -50,6 +50,7 @@ def test_a_rim_is_around_its_class_and_not_in_it(two_organs):
 
 def test_episodes_ask_for_derived_classes_alike_in_every_view(small_set, monkeypatch):
     cases = read_cases(small_set, "train")
+    monkeypatch.setattr(episodes_module, "REGIONS", 0.0)
 
     def share_marked(derived: float) -> float:
         monkeypatch.setattr(episodes_module, "DERIVED", derived)
