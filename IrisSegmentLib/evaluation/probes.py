@@ -3,7 +3,7 @@ the object at all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -12,8 +12,11 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..context.preset import Preset
-from ..engine import Engine
-from ..imaging.volume import Segmentation, Volume
+from ..engine import Engine, Result
+from ..imaging.orientation import Orientation
+from ..imaging.volume import Segment, Segmentation, Volume
+from ..training.cases import read_case
+from ..training.regions import TOLD, Region
 from .dataset import LabelledSet
 from .metrics import dice
 from .references import References
@@ -21,6 +24,7 @@ from .report import aligned, mean_dice
 
 Case = tuple[Volume, Segmentation]
 MISPLACED = "reference marked beside the object"
+UNNAMED = "a region that no label names"
 FALSE_ML = 1.0  # of foreground where there is none, from which on it counts as a false alarm
 
 
@@ -108,6 +112,28 @@ def beside(marked: Segmentation) -> Segmentation:
     return replace(marked, layers=np.roll(marked.layers, by, axis + 1))
 
 
+def unnamed(labelled: LabelledSet, reference: str, case: str, seed: int) -> tuple[Segmentation, Segmentation] | None:
+    """A region that no label names (`Region`), in a reference and in a target of a set; None where the set's labels do
+    not tell where one is, or none was found alike in both."""
+    if labelled.folder.name not in TOLD:
+        return None
+    cases = [read_case(labelled.folder, name) for name in (reference, case)]
+    labels = sorted(set(cases[0].boxes) & set(cases[1].boxes))
+    random = np.random.default_rng([seed, *case.encode()])
+    tries = (Region(random).of(cases, labels) for _ in range(100 if labels else 0))
+    masks = next((m for m in tries if m is not None), None)
+    if masks is None:
+        return None
+    here, there = (
+        Segmentation(
+            Orientation.of(label.affine).from_canonical(mask.numpy())[None].astype(np.uint8), label.affine,
+            (Segment("region", (1.0, 1.0, 0.0), label=1),), label.name,
+        )
+        for mask, label in zip(masks, map(labelled.label, (reference, case)), strict=True)
+    )  # fmt: skip
+    return here, there
+
+
 PROBES: dict[str, Callable[[Volume, Segmentation], Case]] = {
     "as it is": lambda image, truth: (image, truth),
     "turned by 20 degrees": turned,
@@ -134,17 +160,18 @@ def probe(
 
     :param others: sets that show nothing of this one's classes; their cases are the targets without the object.
     :return: ``dice`` by probe, and ``expected``, the mean confidence; both also for a reference that was marked beside
-        the object (`MISPLACED`), of which little of the object should come, and little be promised. ``absent``: targets
-        without the object, how many of them got more than 1 mL in all (``false_alarms``), and per target the volume in
-        mL, and per class confidence and what from (`Signs`).
+        the object (`MISPLACED`), of which little of the object should come, and little be promised; and, where the
+        set allows it, for one of what no label names (`UNNAMED`), with ``unnamed``, per target its Dice and what the
+        confidence was told from (`Signs`). ``absent``: targets without the object, how many of them got more than
+        1 mL in all (``false_alarms``), and per target the volume in mL, and per class confidence and what from.
     :raises IrisError: as `LabelledSet.split`.
     """
     known = References(engine, labelled)
     cases = labelled.split(split)[:limit]
-    scores: dict[str, dict[str, dict[str, float]]] = {name: {} for name in (*PROBES, MISPLACED)}
+    scores: dict[str, dict[str, dict[str, float]]] = {name: {} for name in (*PROBES, MISPLACED, UNNAMED)}
     promised: dict[str, list[float]] = {name: [] for name in scores}
 
-    def look(name: str, case: str, preset: Preset, seen: Volume, masks: Segmentation) -> None:
+    def look(name: str, case: str, preset: Preset, seen: Volume, masks: Segmentation) -> Result:
         names, result = [s.name for s in preset.segments], engine.segment(seen, preset)
         promised[name].append(float(np.mean(result.confidence)))
         scores[name][case] = {
@@ -152,7 +179,9 @@ def probe(
             for k, s in enumerate(masks.segments)
             if s.name in names and masks.mask(k).any()
         }
+        return result
 
+    regions: list[dict[str, Any]] = []
     for n, case in enumerate(cases):
         show(n / (len(cases) + len(others)), f"{labelled.name}: {case}")
         (reference,) = known.drawn(f"{seed} {case}", 1)
@@ -161,6 +190,12 @@ def probe(
             look(name, case, known.preset([reference]), *change(image, truth))
         wrong = engine.encode(labelled.image(reference), beside(labelled.label(reference)), name=labelled.name)
         look(MISPLACED, case, wrong, image, truth)
+        region = unnamed(labelled, reference, case, seed)
+        if region is not None:
+            asked = engine.encode(labelled.image(reference), region[0], name=UNNAMED)
+            (signs,) = look(UNNAMED, case, asked, image, region[1]).signs
+            (score,) = scores[UNNAMED][case].values()
+            regions.append({"case": case, "dice": score, "signs": asdict(signs)})
     absent: list[dict[str, Any]] = []
     ml: list[float] = []
     for n, other in enumerate(others):
@@ -178,9 +213,10 @@ def probe(
         "split": split,
         "seed": seed,
         "network": engine.network.hash,
-        "dice": {name: mean_dice(per_case) for name, per_case in scores.items()},
-        "expected": {name: float(np.mean(values)) for name, values in promised.items()},
+        "dice": {name: mean_dice(per_case) for name, per_case in scores.items() if per_case},
+        "expected": {name: float(np.mean(values)) for name, values in promised.items() if values},
         "cases": len(cases),
+        "unnamed": regions,
         "absent": {"targets": len(ml), "false_alarms": sum(v > FALSE_ML for v in ml), "per_target": absent},
     }
 
@@ -188,17 +224,20 @@ def probe(
 def table(results: list[dict[str, Any]]) -> str:
     """Results of several sets as lines to read."""
     rows = [["", *(r["set"] for r in results), "mean"]]
-    for name in (*PROBES, MISPLACED):
+    for name in PROBES:
         rows.append(_row(name, [r["dice"][name] for r in results]))
-    rows.append(_row("  Dice to expect then", [r["expected"][MISPLACED] for r in results]))
+    for name in (MISPLACED, UNNAMED):
+        rows.append(_row(name, [r["dice"].get(name) for r in results]))
+        rows.append(_row("  Dice to expect then", [r["expected"].get(name) for r in results]))
     alarms = [(r["absent"]["false_alarms"], r["absent"]["targets"]) for r in results]
     found, of = (sum(column) for column in zip(*alarms, strict=True))
     rows.append(["object absent: > 1 mL found", *(f"{a} of {b}" for a, b in alarms), f"{found} of {of}"])
     return aligned(rows)
 
 
-def _row(name: str, values: list[float]) -> list[str]:
-    return [name, *(f"{v:.3f}" for v in values), f"{np.mean(values):.3f}"]
+def _row(name: str, values: Sequence[float | None]) -> list[str]:
+    known = [v for v in values if v is not None]
+    return [name, *("" if v is None else f"{v:.3f}" for v in values), f"{np.mean(known):.3f}" if known else ""]
 
 
 def _by_four(array: NDArray, axis: int, count: int) -> NDArray:

@@ -14,7 +14,7 @@ from torch import Tensor
 from .augmentation import monotone_curve, vary
 from .cases import Case
 from .derived import Derivation
-from .regions import Region
+from .regions import TOLD, Region
 from .synthetic import Painter, grown_mask
 from .views import Placement, grid_shape, sample, sample_nearest, sampling_grid
 
@@ -40,8 +40,7 @@ ELSEWHERE = {
 }
 COARSE = 0.35  # share of episodes that look at whole scans
 DERIVED = 0.2  # share of the real episodes that ask for something else than what the labels name
-REGIONS = 0.35  # share of the real episodes that ask for what no label names, in sets whose labels tell where one is
-REGIONED = ("hippocampus", "cardiac_mr", "left_atrium", "head_neck_ct")
+REGIONS = 0.35  # share of the real episodes that ask for a region that no label names, in the sets of `TOLD`
 ALONE = 0.5  # share of the others that show one class only, as the last look does
 
 
@@ -130,7 +129,7 @@ class Episodes:
             return None
         masks = [torch.stack([c.labels == k for k in classes]) for c in chosen]
         derivation, drawn = None, random.random()
-        if source in REGIONED and drawn < REGIONS:
+        if source in TOLD and drawn < REGIONS:
             masks = _regions(chosen, count, random)
             if not masks:
                 return None

@@ -24,6 +24,7 @@ from ..network.trust import FOREIGN, Presence, Signs, Trust
 from ..network.weights import load_network
 
 LEAST = 0.4  # presence below which a class is left empty: below what any rightly found one had in validation
+FOUND = 0.3  # Dice below which what was found is not what is there
 RESTRAINT = 1e-3  # of the presence's weights: a few targets without the object must not tell them apart for certain
 
 
@@ -73,14 +74,25 @@ def absent(probes: dict[str, Any]) -> list[Known]:
     ]
 
 
+def regions(probes: dict[str, Any]) -> list[Known]:
+    """The same of the regions that no label names."""
+    return [
+        Known(f"{name}, regions", signs, target["dice"])
+        for name, of_set in probes.items()
+        for target in of_set.get("unnamed", ())
+        if (signs := Signs(**target["signs"])).promised > 0
+    ]
+
+
 def calibrated(report: dict[str, Any], probes: dict[str, Any]) -> Trust:
-    """What the cases of a report and the scans without the object of probes show, both of a network that nothing was
-    known of: of the Dice, least squares over what is there; of the presence, a logistic regression of both, as if there
-    were as many of each. Every set counts the same. Classes of which nothing was found tell nothing."""
-    right = [k for k in there(report) if k.signs.brought is not None]
+    """What the cases of a report and the regions and the scans without the object of probes show, all of a network that
+    nothing was known of: of the Dice, least squares over what is there; of the presence, a logistic regression of what
+    was found and is there and of what was found and is not, as if there were as many of each. Every set counts the
+    same, and so do its regions. Classes of which nothing was found tell nothing."""
+    right = [k for k in (*there(report), *regions(probes)) if k.signs.brought is not None]
     offset, promised, brought = _line(right)
     wrong = [k for k in absent(probes) if _looks(k)]
-    line = _logistic([k for k in right if _looks(k)], wrong)
+    line = _logistic([k for k in right if _looks(k) and k.dice >= FOUND], wrong)
     presence = Presence(line[0], line[1], line[2], line[3], LEAST)
     return Trust(offset, promised, brought=brought, presence=presence)
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .cases import Case
 
+TOLD = ("hippocampus", "cardiac_mr", "left_atrium", "head_neck_ct")  # sets whose labels tell where a place is
 AROUND = 0.4  # how far from the labels' box a region may be, as a share of that box
 SMALLEST, LARGEST = 0.08, 0.45  # radius, as a share of the box
 LEAST = 60  # voxels of a region

@@ -1,9 +1,23 @@
+import json
+
 import numpy as np
 import pytest
 
 from IrisSegmentLib.cli import main
+from IrisSegmentLib.evaluation.dataset import find_sets
 from IrisSegmentLib.evaluation.metrics import dice
-from IrisSegmentLib.evaluation.probes import MISPLACED, PROBES, beside, cut, inverted, scaled, thick, turned
+from IrisSegmentLib.evaluation.probes import (
+    MISPLACED,
+    PROBES,
+    UNNAMED,
+    beside,
+    cut,
+    inverted,
+    scaled,
+    thick,
+    turned,
+    unnamed,
+)
 
 
 @pytest.mark.parametrize("name", list(PROBES))
@@ -46,7 +60,30 @@ def test_a_reference_is_marked_beside_its_object(hippocampi):
     assert dice(moved.layers[0] > 0, marked.layers[0] > 0) < 0.6, "as far as this small scan lets it"
 
 
+def test_a_region_that_no_label_names_is_as_far_from_the_labels_in_both_scans(ball_sets):
+    sets = {s.folder.name: s for s in find_sets(ball_sets)}
+    labelled, places = sets["hippocampus"], []
+    for case in ("hippocampus_4", "hippocampus_5"):
+        both = unnamed(labelled, "hippocampus_0", case, 0)
+        assert both is not None
+        since = []
+        for region, name in zip(both, ("hippocampus_0", case), strict=True):
+            label = labelled.label(name)
+            assert region.shape == label.shape and np.array_equal(region.affine, label.affine)
+            middles = [np.argwhere(s.mask(0)).mean(0) for s in (region, label)]
+            since.append(middles[0] - middles[1])
+        assert np.linalg.norm(since[0] - since[1]) < 2.5  # voxels; the ball is 12 wide
+        places.append(since[0])
+    assert np.linalg.norm(places[0] - places[1]) > 1, "every target is asked for another"
+    assert unnamed(sets["sarcoma_pet"], "sarcoma_pet_0", "sarcoma_pet_4", 0) is None, "a tumor is anywhere"
+
+
 def test_the_verb_reports_every_probe_and_the_false_alarms(ball_sets, tmp_path, capsys):
     assert main(["probe", "--data", str(ball_sets), "--limit", "1", "--json", str(tmp_path / "p.json")]) == 0
     printed = capsys.readouterr().out
-    assert all(name in printed for name in (*PROBES, MISPLACED)) and "object absent" in printed and "of 1" in printed
+    assert all(name in printed for name in (*PROBES, MISPLACED, UNNAMED))
+    assert "object absent" in printed and "of 1" in printed
+    found = json.loads((tmp_path / "p.json").read_text())
+    (region,) = found["hippocampus"]["unnamed"]
+    assert region["case"] == "hippocampus_4" and region["dice"] == found["hippocampus"]["dice"][UNNAMED]
+    assert found["sarcoma_pet"]["unnamed"] == [] and UNNAMED not in found["sarcoma_pet"]["dice"]

@@ -70,6 +70,21 @@ def test_what_the_other_classes_show_counts_half():
     assert together([0.4], [True]) == [0.4] and together([0.4, None], [False, True]) == [0.4, None]
 
 
+def test_regions_that_no_label_names_count_when_they_were_found():
+    """What was rightly found of them is there, though its signs are weak; what was not found right teaches the Dice."""
+    report, probes = reported()
+    weak = words(0.8, 0.6, 0.5, 0.5, 0.5)
+
+    def taught(dice: float) -> Trust:
+        probes["organs"]["unnamed"] = [{"case": f"r{n}", "dice": dice, "signs": weak} for n in range(50)]
+        return calibrated(report, probes)
+
+    before, signs = calibrated(report, probes), Signs(**weak)
+    assert taught(0.7).presence.of(signs) > before.presence.of(signs) + 0.1
+    assert taught(0.1).presence == before.presence
+    assert taught(0.1).expected(signs) < before.expected(signs)
+
+
 def test_every_set_counts_the_same_however_many_cases_it_has():
     report, probes = reported()
     few, _ = reported(count=5, seed=1)

@@ -72,7 +72,7 @@ def test_episodes_ask_for_regions_that_no_label_names(small_set, monkeypatch):
     """The mask of an episode is none of its labels', nor a part of them, in every view."""
     cases = read_cases(small_set, "train")
     (name,) = cases
-    monkeypatch.setattr(episodes_module, "REGIONED", (name,))
+    monkeypatch.setattr(episodes_module, "TOLD", (name,))
     monkeypatch.setattr(episodes_module, "DERIVED", 0.0)
 
     def shares(regions: float) -> list[float]:
