@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
+from IrisSegmentLib.context.preset import Preset
 from IrisSegmentLib.evaluation.metrics import dice
-from IrisSegmentLib.imaging.files import read_segmentation, read_volume
-from IrisSegmentLib.imaging.volume import same_grid
+from IrisSegmentLib.imaging.files import read_segmentation, read_volume, write_segmentation
+from IrisSegmentLib.imaging.volume import Segment, Segmentation, same_grid
 
 
 def iris(*arguments, **options):
@@ -49,6 +51,19 @@ def test_encode_then_segment_one_and_several(preset, folder, tmp_path):
     assert min(dice(found.mask(n), truth.mask(n)) for n in range(2)) > 0.5
     plain = read_segmentation(tmp_path / "one.nii.gz")
     assert (plain.layers == found.layers).all()
+
+
+def test_encode_says_when_the_network_does_not_follow_the_mark(folder, preset, tmp_path):
+    image = read_volume(folder / "hippocampus_023_image.nii.gz")
+    speckle = (np.random.default_rng(0).random(image.shape) < 0.02).astype(np.uint8)
+    segments = (Segment("speckle", (1.0, 0.0, 0.0), label=1),)
+    write_segmentation(Segmentation(speckle[None], image.affine, segments), tmp_path / "noise.seg.nrrd")
+    done = iris(
+        "encode", "--image", folder / "hippocampus_023_image.nii.gz", "--segmentation", tmp_path / "noise.seg.nrrd",
+        "--output", tmp_path / "noise.iris",
+    )  # fmt: skip
+    assert done.returncode == 0 and "only part of 'speckle'" in done.stdout, done.stderr
+    assert max(Preset.load(tmp_path / "noise.iris").found_again()) < 0.3 < min(Preset.load(preset).found_again())
 
 
 def test_evaluate_writes_its_report(folder, tmp_path):

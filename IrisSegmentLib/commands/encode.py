@@ -24,6 +24,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from ..context.caution import caution
     from ..context.preset import EXTENSION
     from ..context.privacy import scrubbed
     from ..engine import Progress
@@ -43,5 +44,8 @@ def run(options: argparse.Namespace) -> None:
     engine = engine_of(options)
     name = options.name or stem_of(options.output).removesuffix(EXTENSION)
     preset = engine.encode(image, segmentation, name=name, progress=Progress(Bar("Encode")))
-    engine.described(preset, image, segmentation).save(options.output)
+    preset = engine.described(preset, image, segmentation, progress=Progress(Bar("Check")))
+    preset.save(options.output)
     print(f"{options.output}: {', '.join(scrubbed(s.name) for s in preset.segments)}")
+    if caution(preset):
+        print(caution(preset))

@@ -32,7 +32,7 @@ from .privacy import scrubbed
 if TYPE_CHECKING:
     from ..network import NetworkConfig, TaskEmbeddings
 
-SCHEMA = 2
+SCHEMA = 3
 EXTENSION = ".iris"
 LARGEST_FILE = 256 * 2**20  # bytes; a stranger's file is not read beyond this
 LARGEST_HEADER = 4 * 2**20
@@ -53,8 +53,9 @@ class Reference:
     :param extent: size of the closer look at it, in mm along R, A, S.
     :param enabled: whether the reference takes part; it can be switched off and on again.
     :param places: of the segments; none when it was not looked at segment by segment.
-    :param appearance: what its scan looked like; None where it is not known, as the next three.
+    :param appearance: what its scan looked like; None where it is not known, as the next four.
     :param volumes_ml: of its segments.
+    :param found_again: Dice, per segment, of what it finds in its own scan with what was marked there, 0..1.
     :param vector: what its whole scan looks like to the network, (D,) of length one.
     :param class_vectors: what its segments look like to the network, (K, D) of length one.
     """
@@ -65,6 +66,7 @@ class Reference:
     places: tuple[Place, ...] = ()
     appearance: Appearance | None = None
     volumes_ml: tuple[float, ...] = ()
+    found_again: tuple[float, ...] = ()
     vector: NDArray[np.float16] | None = None
     class_vectors: NDArray[np.float16] | None = None
 
@@ -180,7 +182,15 @@ class Preset:
 
     def volumes_ml(self) -> tuple[float | None, ...]:
         """Per segment, its mean volume in the references that are switched on; None where none tells."""
-        known = [r.volumes_ml for r in self.references if r.enabled and len(r.volumes_ml) == len(self.segments)]
+        return self._mean([r.volumes_ml for r in self.references if r.enabled])
+
+    def found_again(self) -> tuple[float | None, ...]:
+        """Per segment, how much of it the references that are switched on find in their own scans (Dice, 0..1), the
+        mean; None where none tells. What is not found at home is hardly found elsewhere."""
+        return self._mean([r.found_again for r in self.references if r.enabled])
+
+    def _mean(self, of_references: Sequence[tuple[float, ...]]) -> tuple[float | None, ...]:
+        known = [numbers for numbers in of_references if len(numbers) == len(self.segments)]
         return tuple(sum(v) / len(known) for v in zip(*known, strict=True)) if known else (None,) * len(self.segments)
 
     def appearances(self) -> list[Appearance]:
@@ -325,7 +335,14 @@ def _migrated(words: dict[str, Any]) -> dict[str, Any]:
         new: dict[str, Any] = {"appearance": None, "volumes_ml": [], "places": []}
         references = [{**new, **reference} for reference in words["references"]]
         words = {"tuning": None, "history": [], **words, "references": references, "schema": 2}
+    if words["schema"] == 2:  # before references told what they find again of themselves
+        history = [{**v, "references": _untold(v["references"])} for v in words["history"]]
+        words = {**words, "references": _untold(words["references"]), "history": history, "schema": 3}
     return words
+
+
+def _untold(references: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"found_again": [], **r} for r in references]
 
 
 def _reference_out(reference: Reference) -> dict[str, Any]:
@@ -334,6 +351,7 @@ def _reference_out(reference: Reference) -> dict[str, Any]:
         "extent": list(reference.extent),
         "appearance": None if reference.appearance is None else reference.appearance.words(),
         "volumes_ml": list(reference.volumes_ml),
+        "found_again": list(reference.found_again),
         "places": [p.numbers() for p in reference.places],
     }
 
@@ -349,6 +367,7 @@ def _references_in(
             tuple(Place.of(numbers(p, 9)) for p in r["places"]),
             _appearance(r["appearance"]),
             numbers(r["volumes_ml"], classes) if r["volumes_ml"] else (),
+            numbers(r["found_again"], classes) if r["found_again"] else (),
             _vectors(tensors.get(f"{prefix}{n}.vector"), 1),
             _vectors(tensors.get(f"{prefix}{n}.classes"), 2, classes),
         )

@@ -97,11 +97,20 @@ class Engine:
             name, words, (reference,), self.network.hash, PREPROCESSING, intensity.modality, image.spacing
         )
 
-    def described(self, preset: Preset, image: Volume, segmentation: Segmentation) -> Preset:
-        """A preset fresh from `encode`, with what its scan looks like in numbers and words and how large its segments
-        are: for those who choose among presets later, and compare volumes and scans."""
+    def described(
+        self, preset: Preset, image: Volume, segmentation: Segmentation, *, progress: Progress | None = None
+    ) -> Preset:
+        """A preset fresh from `encode`, with what its scan looks like in numbers and words, how large its segments are
+        and how much of them it finds again in that scan: for those who choose among presets later, compare volumes and
+        scans, and should know when the network does not follow their marks.
+
+        :raises Cancelled: when the progress was cancelled.
+        """
         (reference,) = preset.references
-        kept = replace(reference, appearance=Appearance.of(image), volumes_ml=segmentation.volumes_ml())
+        again = self.measure(image, segmentation, preset, progress=progress)
+        kept = replace(
+            reference, appearance=Appearance.of(image), volumes_ml=segmentation.volumes_ml(), found_again=again
+        )
         return replace(preset, references=(kept,))
 
     def segment(self, image: Volume, preset: Preset, *, progress: Progress | None = None) -> Result:

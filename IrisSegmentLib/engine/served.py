@@ -41,7 +41,9 @@ class ServedEngine:
         """As `Engine.encode` and `Engine.described`."""
         return cast(Preset, self._waited(partial(self._client.encode, image, segmentation, name=name), progress))
 
-    def described(self, preset: Preset, image: Volume, segmentation: Segmentation) -> Preset:
+    def described(
+        self, preset: Preset, image: Volume, segmentation: Segmentation, *, progress: Progress | None = None
+    ) -> Preset:
         """It is, since it was encoded."""
         return preset
 

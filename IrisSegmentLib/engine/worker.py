@@ -96,8 +96,9 @@ class Worker(LineServer):
         segmentation = segmentation_in(message["segmentation"], self._folder)
 
         def work(engine: Engine) -> Preset:
-            preset = engine.encode(image, segmentation, name=message["name"], progress=progress)
-            return engine.described(preset, image, segmentation)
+            learning, checking = progress.part(0.0, 0.5), progress.part(0.5, 1.0)
+            preset = engine.encode(image, segmentation, name=message["name"], progress=learning)
+            return engine.described(preset, image, segmentation, progress=checking)
 
         return {"preset": self._put_preset(self._compute(message, work), message)}
 

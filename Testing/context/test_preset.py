@@ -12,6 +12,7 @@ from IrisSegmentLib.context import appearance
 from IrisSegmentLib.context.appearance import Appearance
 from IrisSegmentLib.context.arrangement import Place
 from IrisSegmentLib.context.cache import EmbeddingCache, content_hash
+from IrisSegmentLib.context.caution import HARDLY, caution
 from IrisSegmentLib.context.ensemble import joined
 from IrisSegmentLib.context.levels import alone
 from IrisSegmentLib.context.library import PresetLibrary, ranked, safe_stem
@@ -67,6 +68,30 @@ def test_a_file_from_before_there_were_places_is_read(tmp_path):
     back = Preset.from_words(words, tensors_of("0", old.references[0]))
     assert back.places() == () and torch.equal(back.embeddings("fine").keys, old.embeddings("fine").keys)
     assert back.with_reference(preset(seed=5)).places() == preset(seed=5).places(), "those that have places say where"
+
+
+def test_a_file_from_before_references_told_what_they_find_again_is_read():
+    told = replace(preset(), references=(replace(preset().references[0], found_again=(0.9, 0.4)),))
+    told = told.after(told.with_reference(preset(seed=5)), "Reference added")
+    assert Preset.from_bytes(told.to_bytes(), "t").found_again() == (0.9, 0.4), "of the one that tells"
+
+    def old(words):
+        words["schema"] = 2
+        for of_reference in [*words["references"], *words["history"][0]["references"]]:
+            del of_reference["found_again"]
+
+    back = Preset.from_bytes(change(told.to_bytes(), old), "old")
+    assert back.found_again() == (None, None) and back.gone_back().found_again() == (None, None)
+
+
+def test_only_what_is_hardly_found_again_is_cautioned_about():
+    def told(*dice):
+        return caution(replace(preset(), references=(replace(preset().references[0], found_again=dice),)))
+
+    names = [s.name for s in preset().segments]
+    assert told() == "" and told(0.9, HARDLY) == ""
+    assert f"'{names[1]}' (31 %)" in told(0.9, 0.312) and names[0] not in told(0.9, 0.312)
+    assert told(0.1, 0.2).count("%") == 2 and "of them" in told(0.1, 0.2)
 
 
 def test_places_of_only_some_segments_are_refused():

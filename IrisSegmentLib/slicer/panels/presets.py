@@ -167,8 +167,10 @@ class PresetsPanel:
         if preset is None:
             self.ui.presetLabel.text = _("No preset yet: encode a reference or load a preset.")
         else:
+            from ...context.caution import caution  # needs safetensors, which is there when a preset is
+
             names = ", ".join(segment.name for segment in preset.segments)
-            self.ui.presetLabel.text = _("Finds: {segments}").format(segments=names)
+            self.ui.presetLabel.text = f"{_('Finds: {segments}').format(segments=names)} {caution(preset)}".strip()
         self._showReferences()
         self._onChanged()
 

@@ -1,0 +1,26 @@
+"""What a person should know of a preset before it is used: that the network hardly follows what was marked."""
+
+from __future__ import annotations
+
+from .preset import Preset
+
+HARDLY = 0.6  # Dice in a reference's own scan below which little of a segment was found in others
+
+
+def caution(preset: Preset) -> str:
+    """A sentence that names the segments which the network finds too little of in the references' own scans; empty
+    where there is none, or it is not known.
+
+    Example::
+
+        caution(preset)     # "Even in its own scan the network finds only part of 'duct' (31 %): ..."
+    """
+    known = zip(preset.segments, preset.found_again(), strict=True)
+    hardly = [f"'{s.name}' ({100 * dice:.0f} %)" for s, dice in known if dice is not None and dice < HARDLY]
+    if not hardly:
+        return ""
+    them = "it" if len(hardly) == 1 else "them"
+    return (
+        f"Even in its own scan the network finds only part of {', '.join(hardly)} again: expect little of {them} "
+        "elsewhere, look closely at every result, and add references."
+    )
