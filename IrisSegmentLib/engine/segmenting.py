@@ -122,8 +122,10 @@ class Segmenting:
         returned_wide = together([r for _, r in self._sight.agreed(self._first, self._coarse, seen)], found)
         foreign = bool(self._preset.modality) and self._preset.modality != self._intensity.modality
         return tuple(
-            Signs(p, likeness, brought, one, wide, foreign)
-            for p, (brought, _), one, wide in zip(promised, agreed, returned, returned_wide, strict=True)
+            Signs(p, likeness, brought, one, wide, foreign, again)
+            for p, (brought, _), one, wide, again in zip(
+                promised, agreed, returned, returned_wide, self._preset.found_again(), strict=True
+            )
         )
 
     def _likeness(self, seen: Tensor, found: Sequence[bool]) -> float | None:

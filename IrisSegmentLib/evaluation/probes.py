@@ -181,6 +181,10 @@ def probe(
         }
         return result
 
+    def marked(reference: str, segmentation: Segmentation) -> Preset:
+        scan = labelled.image(reference)
+        return engine.described(engine.encode(scan, segmentation, name=labelled.name), scan, segmentation)
+
     regions: list[dict[str, Any]] = []
     for n, case in enumerate(cases):
         show(n / (len(cases) + len(others)), f"{labelled.name}: {case}")
@@ -188,12 +192,10 @@ def probe(
         image, truth = labelled.image(case), labelled.label(case)
         for name, change in PROBES.items():
             look(name, case, known.preset([reference]), *change(image, truth))
-        wrong = engine.encode(labelled.image(reference), beside(labelled.label(reference)), name=labelled.name)
-        look(MISPLACED, case, wrong, image, truth)
+        look(MISPLACED, case, marked(reference, beside(labelled.label(reference))), image, truth)
         region = unnamed(labelled, reference, case, seed)
         if region is not None:
-            asked = engine.encode(labelled.image(reference), region[0], name=UNNAMED)
-            (signs,) = look(UNNAMED, case, asked, image, region[1]).signs
+            (signs,) = look(UNNAMED, case, marked(reference, region[0]), image, region[1]).signs
             (score,) = scores[UNNAMED][case].values()
             regions.append({"case": case, "dice": score, "signs": asdict(signs)})
     absent: list[dict[str, Any]] = []

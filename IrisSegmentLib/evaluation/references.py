@@ -1,4 +1,5 @@
-"""The train cases of a labelled set as references, each of them encoded once however many targets it serves."""
+"""The train cases of a labelled set as references, each of them encoded and described, as a person would have them,
+once however many targets it serves."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ class References:
     def _encoded(self, case: str) -> Preset:
         if case not in self._presets:
             image, label = self._labelled.image(case), self._labelled.label(case)
-            self._presets[case] = self._engine.encode(image, label, name=self._labelled.name)
+            preset = self._engine.encode(image, label, name=self._labelled.name)
+            self._presets[case] = self._engine.described(preset, image, label)
         return self._presets[case]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 ALIKE = 0.9  # a likeness from which on it makes no difference
 AGREED = 0.75  # what stands for an agreement that is not known: a usual one
+AGAIN = 0.85  # what stands for what is not known to be found again at home, likewise
 SURE = 0.5  # a presence from which on it makes no difference
 FOREIGN = -2.5  # log odds of a presence where one scan is CT and the other is not: about one such in a dozen shows it
 
@@ -26,6 +27,7 @@ class Signs:
         (last look), and the mean of it over the classes that were found, half each: a scan that shows none of the
         others hardly shows this one. returned_wide: the same in the whole scan.
     :param foreign: the target is CT and the reference is not, or the other way round.
+    :param again: Dice of what the preset finds in its references' own scans (`Preset.found_again`).
     """
 
     promised: float
@@ -34,6 +36,7 @@ class Signs:
     returned: float | None = None
     returned_wide: float | None = None
     foreign: bool = False
+    again: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,10 @@ class Presence:
 @dataclass(frozen=True)
 class Trust:
     """
-    The Dice to expect is ``offset + promised * p + likeness * min(l, ALIKE) + brought * b``, times what the presence
-    falls short of `SURE`.
+    The Dice to expect is ``offset + promised * p + likeness * min(l, ALIKE) + brought * b + again * a``, times what the
+    presence falls short of `SURE`.
 
-    Files from before there were `Presence` and ``brought`` have the first three numbers only.
+    Files from before there were `Presence`, ``brought`` and ``again`` have fewer numbers.
 
     Example::
 
@@ -80,6 +83,7 @@ class Trust:
     likeness: float = 0.0
     brought: float = 0.0
     presence: Presence | None = None
+    again: float = 0.0
 
     def expected(self, signs: Signs) -> float:
         """The Dice to expect, 0..1; 0 where nothing was found. What is not known is taken as good."""
@@ -87,7 +91,9 @@ class Trust:
             return 0.0
         alike = ALIKE if signs.likeness is None else min(signs.likeness, ALIKE)
         agreed = AGREED if signs.brought is None else signs.brought
+        again = AGAIN if signs.again is None else signs.again
         dice = self.offset + self.promised * signs.promised + self.likeness * alike + self.brought * agreed
+        dice += self.again * again
         there = 1.0 if self.presence is None else min(1.0, self.presence.of(signs) / SURE)
         return max(0.01, min(1.0, dice) * there)
 

@@ -20,7 +20,7 @@ from safetensors import safe_open
 from scipy.optimize import minimize
 
 from ..network import build, save_network
-from ..network.trust import FOREIGN, Presence, Signs, Trust
+from ..network.trust import AGAIN, FOREIGN, Presence, Signs, Trust
 from ..network.weights import load_network
 
 LEAST = 0.4  # presence below which a class is left empty: below what any rightly found one had in validation
@@ -90,11 +90,11 @@ def calibrated(report: dict[str, Any], probes: dict[str, Any]) -> Trust:
     was found and is there and of what was found and is not, as if there were as many of each. Every set counts the
     same, and so do its regions. Classes of which nothing was found tell nothing."""
     right = [k for k in (*there(report), *regions(probes)) if k.signs.brought is not None]
-    offset, promised, brought = _line(right)
+    offset, promised, brought, again = _line(right)
     wrong = [k for k in absent(probes) if _looks(k)]
     line = _logistic([k for k in right if _looks(k) and k.dice >= FOUND], wrong)
     presence = Presence(line[0], line[1], line[2], line[3], LEAST)
-    return Trust(offset, promised, brought=brought, presence=presence)
+    return Trust(offset, promised, brought=brought, presence=presence, again=again)
 
 
 def lost(report: dict[str, Any], trust: Trust) -> dict[str, float]:
@@ -116,7 +116,9 @@ def _weights(known: list[Known]) -> NDArray[np.float64]:
 
 
 def _line(known: list[Known]) -> list[float]:
-    rows = np.array([(1.0, k.signs.promised, k.signs.brought) for k in known], np.float64)
+    signs = [k.signs for k in known]
+    again = [AGAIN if s.again is None else s.again for s in signs]
+    rows = np.array([(1.0, s.promised, s.brought, a) for s, a in zip(signs, again, strict=True)], np.float64)
     root = np.sqrt(_weights(known))
     line, *_ = np.linalg.lstsq(root[:, None] * rows, root * np.array([k.dice for k in known]), rcond=None)
     return [round(float(v), 4) for v in line]

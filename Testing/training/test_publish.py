@@ -11,21 +11,22 @@ from safetensors import safe_open
 
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.network import build, load_network, save_network
-from IrisSegmentLib.network.trust import Presence, Signs, Trust, together
+from IrisSegmentLib.network.trust import AGAIN, Presence, Signs, Trust, together
 from IrisSegmentLib.training.publish import calibrated, lost, publish
 
-KNOWN = Trust(-0.8, 1.2, brought=0.5, presence=Presence(-8.0, 6.0, 4.0, 4.0, 0.2))
+KNOWN = Trust(-1.14, 1.2, brought=0.5, presence=Presence(-8.0, 6.0, 4.0, 4.0, 0.2), again=0.4)
 
 
-def words(promised, likeness, brought, returned, returned_wide):
-    return asdict(Signs(promised, likeness, brought, returned, returned_wide))
+def words(promised, likeness, brought, returned, returned_wide, again=None):
+    return asdict(Signs(promised, likeness, brought, returned, returned_wide, again=again))
 
 
 def reported(count=200, noise=0.02, seed=0):
     """A report of a set whose Dice is by `KNOWN`, and probes in which what is not there looks and returns otherwise."""
     random = np.random.default_rng(seed)
     names = [f"case{n}" for n in range(count)]
-    signs = {n: {"organ": words(*random.uniform((0.7, 0.8, 0.3, 0.6, 0.6), (1, 1, 0.9, 0.9, 0.9)))} for n in names}
+    low, high = (0.7, 0.8, 0.3, 0.6, 0.6, 0.5), (1, 1, 0.9, 0.9, 0.9, 1)
+    signs = {n: {"organ": words(*random.uniform(low, high))} for n in names}
     dice = {n: {"organ": KNOWN.expected(Signs(**s["organ"])) + random.normal(0, noise)} for n, s in signs.items()}
     nothing = {"nothing": {"organ": words(0.0, None, 0.1, 0.1, 0.1)}}  # of which nothing was found
     of_set = {"signs": signs | nothing, "per_case": dice | {"nothing": {"organ": 0.0}}}
@@ -52,7 +53,7 @@ def test_confidence_is_the_dice_that_validation_showed_and_little_where_there_is
 
 def test_what_is_left_empty_wrongly_is_counted_in_points_of_dice():
     report, _ = reported(count=3)
-    report["sets"]["organs"]["signs"]["case1"]["organ"]["likeness"] = 0.0
+    report["sets"]["organs"]["signs"]["case1"]["organ"].update(likeness=0.0, returned=0.1)
     gone = report["sets"]["organs"]["per_case"]["case1"]["organ"]
     assert lost(report, KNOWN) == {"organs": pytest.approx(100 * gone / 4)}, "of four cases"
 
@@ -104,6 +105,7 @@ def test_each_sign_counts_as_far_as_it_is_known():
     assert Trust().expected(Signs(0.8, 0.1)) == 0.8 and Trust().expected(Signs(0.0, 1.0)) == 0.0
     assert Trust(1.0).expected(Signs(1, 1)) == 1.0
     good, other = Signs(0.9, 0.9, 0.8, 0.8, 0.8), Signs(0.9, 0.5, 0.3, 0.1, 0.1)
+    assert KNOWN.expected(replace(good, again=0.5)) == pytest.approx(KNOWN.expected(good) - 0.4 * (AGAIN - 0.5))
     assert KNOWN.expected(good) > KNOWN.expected(Signs(0.9, 0.9, 0.3, 0.8, 0.8)) > 10 * KNOWN.expected(other) > 0
     assert KNOWN.none_there(other) and not KNOWN.none_there(good)
     assert not KNOWN.none_there(Signs(0.9, 0.5, 0.3, None, 0.1)), "what is not known leaves nothing empty"
