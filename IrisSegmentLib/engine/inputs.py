@@ -17,7 +17,8 @@ from ..network.task_encoder import PublishedMaskFusion
 @dataclass(frozen=True)
 class Inputs:
     """
-    :param cells: along a window's longest side.
+    :param whole: cells along the longest side of the look at a whole scan: enough that what is small is seen at all.
+    :param cells: of a closer look at several classes.
     :param finest: size in mm that a cell is not smaller than; 0 for any.
     :param published: prepare scans as the authors of the public network did: their intensities, and axes S, A, R.
     :param alone: cells of the look at one class alone; 0 for no such look.
@@ -30,6 +31,7 @@ class Inputs:
         logits = inputs.back(network.segment(image, embeddings))         # on the window's own axes
     """
 
+    whole: int
     cells: int
     finest: float
     published: bool
@@ -37,10 +39,11 @@ class Inputs:
 
     @classmethod
     def of(cls, config: NetworkConfig) -> Inputs:
-        return cls(PublishedMaskFusion.SIDE, 1.5, True, 0) if config.published else cls(64, 0.0, False, 96)
+        side = PublishedMaskFusion.SIDE
+        return cls(side, side, 1.5, True, 0) if config.published else cls(96, 64, 0.0, False, 96)
 
     def whole_scan(self, scan: Volume | Segmentation) -> Window:
-        whole = Window.whole_scan(scan, self.cells)
+        whole = Window.whole_scan(scan, self.whole)
         if whole.step >= self.finest:
             return whole
         low = tuple(o - whole.step / 2 for o in whole.origin)

@@ -22,7 +22,7 @@ from .orientation import Orientation
 from .volume import Segmentation, Volume
 
 # Raise when anything here or in engine/looks.py changes what the network sees: presets and caches carry it.
-PREPROCESSING = 2
+PREPROCESSING = 3
 MULTIPLE = 16  # the network's deepest stride
 SMALLEST = 32  # cells per axis: the deepest level keeps two
 SLAB = 32_000_000  # numbers held at once when a result is pasted

@@ -47,7 +47,7 @@ ALONE = 0.5  # share of the others that show one class only, as the last look do
 @dataclass(frozen=True)
 class Look:
     """How an episode sees its scans: all of them (coarse), around its classes, or around one class alone; and by how
-    many cells. As the engine looks: at one class alone more finely."""
+    many cells. As the engine looks: at whole scans and at one class alone more finely."""
 
     coarse: bool
     alone: bool
@@ -61,7 +61,7 @@ class Look:
     def draw(cls, random: np.random.Generator) -> Look:
         coarse = bool(random.random() < COARSE)
         alone = not coarse and bool(random.random() < ALONE)
-        return cls(coarse, alone, int(random.choice([64, 96, 96] if alone else [48, 64, 64])))
+        return cls(coarse, alone, int(random.choice([64, 96] if coarse else [64, 96, 96] if alone else [48, 64, 64])))
 
 
 @dataclass(frozen=True)
