@@ -47,10 +47,12 @@ def test_processes_that_wait_for_each_other_have_equal_work(small_set):
     episodes = Episodes(read_cases(small_set, "train"), seed=5)
     looks = [Look.draw(np.random.default_rng((5, turn, 1))) for turn in range(60)]
     finest = [turn for turn, look in enumerate(looks) if look.cells == 96]
-    assert 2 <= len(finest) < 30 and not any(looks[turn].coarse for turn in finest)
-    ours, theirs = (episodes.draw(2 * finest[0] + rank, finest[0]) for rank in range(2))
-    assert len(ours.images) == len(theirs.images) == 3
-    assert ours.images.shape != theirs.images.shape or not torch.equal(ours.images, theirs.images)
+    assert len(finest) < 30 and {looks[turn].coarse for turn in finest} == {False, True}
+    assert all(looks[turn].coarse or looks[turn].alone for turn in finest), "as the engine looks"
+    for turn in (next(t for t in finest if looks[t].coarse == coarse) for coarse in (False, True)):
+        ours, theirs = (episodes.draw(2 * turn + rank, turn) for rank in range(2))
+        assert len(ours.images) == len(theirs.images) == 3
+        assert ours.images.shape != theirs.images.shape or not torch.equal(ours.images, theirs.images)
 
 
 def test_some_views_show_nothing_of_the_task_and_teach_it_to_none(small_set, monkeypatch):
