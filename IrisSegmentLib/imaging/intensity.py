@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-CT_AIR = -900.0  # Hounsfield: only CT goes below this
+CT_AIR = -900.0  # Hounsfield: only CT goes below this,
+CT_LOWEST = -4096.0  # and what scanners put around a scan is not below that; MR stored as any int16 may be
 SAMPLE = 2_000_000  # voxels that percentiles are read from; more change nothing and cost seconds
 
 
@@ -33,7 +34,10 @@ class Intensity:
         if values.size == 0:
             return cls(0.0, 0.0, 0.0, 1.0, "empty")
         if values.min() <= CT_AIR:
-            return cls(-1000.0, 600.0, -200.0, 400.0, "CT")
+            # MR below that is told for what it is, but has CT's numbers: the bundled weights learned it so, and lose
+            # 4 to 12 points of its Dice when it gets its own.
+            modality = "CT" if values.min() >= CT_LOWEST else "MR or PET"
+            return cls(-1000.0, 600.0, -200.0, 400.0, modality)
         low, high = (float(p) for p in np.percentile(values, (0.5, 99.5)))
         return cls(low, high, *_z_score(values, low, high), "MR or PET")
 
@@ -44,7 +48,7 @@ class Intensity:
         values = _sampled(canonical)
         if values.size == 0:
             return cls(0.0, 0.0, 0.0, 1.0, "empty", 0.0)
-        ct = values.min() <= CT_AIR
+        ct = CT_LOWEST <= values.min() <= CT_AIR
         low, high = (-991.0, 500.0) if ct else (float(p) for p in np.percentile(values, (2, 98)))
         return cls(low, high, *_z_score(values, low, high), "CT" if ct else "MR or PET", 0.0)
 

@@ -88,6 +88,15 @@ def test_ct_keeps_its_absolute_scale():
     assert a == b and a.modality == "CT"
 
 
+@pytest.mark.parametrize("lowest", [-1024, -3024, -899, -32768])
+def test_ct_is_told_by_air_and_nothing_far_below(lowest):
+    """Some scanners put -3024 around a CT; MR that was stored over all of int16 lies far lower."""
+    scan = np.full((8, 8, 8), 40, np.int16)
+    scan[0, 0, 0] = lowest
+    told = "CT" if lowest in (-1024, -3024) else "MR or PET"
+    assert Intensity.of(scan).modality == Intensity.as_published(scan).modality == told
+
+
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_storage_order_and_flips_do_not_matter(order):
     """The same scan stored with permuted and flipped axes: the network sees the same numbers, bit for bit, and its

@@ -138,6 +138,19 @@ def test_what_a_network_knows_of_itself_is_in_its_file(tmp_path):
     assert published(known, known).trust == Trust() and inside(known) == inside(plain), "and forgets"
 
 
+def test_the_mean_of_two_networks_is_written(tmp_path):
+    one, other = build("tiny", seed=1), build("tiny", seed=2)
+    for name, network in (("one", one), ("other", other)):
+        save_network(network, tmp_path / name)
+    publish(tmp_path / "one", tmp_path / "mean", mean=tmp_path / "other")
+    for a, b, m in zip(*(load_network(tmp_path / n).parameters() for n in ("one", "other", "mean")), strict=True):
+        assert torch.allclose((a + b) / 2, m, atol=1e-3) and (torch.equal(a, b) or not torch.equal(a, m))
+    save_network(build("small"), tmp_path / "small")
+    with pytest.raises(IrisError, match="another kind"):
+        publish(tmp_path / "one", tmp_path / "bad", mean=tmp_path / "small")
+    assert not (tmp_path / "bad").exists()
+
+
 def test_the_command_reads_reports_and_says_what_is_lost(tmp_path):
     save_network(build("tiny"), tmp_path / "n.safetensors")
     for name, part in zip(("report", "probes"), reported(), strict=True):
