@@ -92,6 +92,10 @@ def test_only_what_is_hardly_found_again_is_cautioned_about():
     assert told() == "" and told(0.9, HARDLY) == ""
     assert f"'{names[1]}' (31 %)" in told(0.9, 0.312) and names[0] not in told(0.9, 0.312)
     assert told(0.1, 0.2).count("%") == 2 and "of them" in told(0.1, 0.2)
+    named = replace(preset().segments[0], name="tumor of Doe^Jane")
+    of_a_patient = replace(preset(), segments=(named, preset().segments[1]))
+    of_a_patient = replace(of_a_patient, references=(replace(preset().references[0], found_again=(0.1, 0.9)),))
+    assert "'tumor of" in caution(of_a_patient) and "Doe" not in caution(of_a_patient)
 
 
 def test_places_of_only_some_segments_are_refused():
