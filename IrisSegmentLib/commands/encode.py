@@ -47,5 +47,5 @@ def run(options: argparse.Namespace) -> None:
     preset = engine.described(preset, image, segmentation, progress=Progress(Bar("Check")))
     preset.save(options.output)
     print(f"{options.output}: {', '.join(scrubbed(s.name) for s in preset.segments)}")
-    if caution(preset):
-        print(caution(preset))
+    if words := caution(preset):
+        print(words)

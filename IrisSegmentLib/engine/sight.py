@@ -56,11 +56,13 @@ class Sight:
         return self.inputs.masks(window, segmentation).to(self.device)
 
     def learned(self, features: list[Tensor], masks: Tensor) -> TaskEmbeddings:
+        """What a preset keeps of masks (K, D, H, W) in a scan that gave these features."""
         with torch.inference_mode(), self.precision.autocast():
             kept = self.network.learned(features, masks)
         return kept.half()  # as they are stored, so that a preset gives the same voxels before and after it was saved
 
     def answered(self, window: Window, image: Volume, embeddings: TaskEmbeddings, intensity: Intensity) -> Answered:
+        """What the network answers of a target through a window."""
         features = self.features(window, image, intensity)
         with torch.inference_mode(), self.precision.autocast():
             return self.network.answered(features, self.here(embeddings))

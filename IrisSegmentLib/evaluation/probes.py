@@ -16,7 +16,7 @@ from ..engine import Engine, Result
 from ..imaging.orientation import Orientation
 from ..imaging.volume import Segment, Segmentation, Volume
 from ..training.cases import read_case
-from ..training.regions import TOLD, Region
+from ..training.regions import TOLD, alike
 from .dataset import LabelledSet
 from .metrics import dice
 from .references import References
@@ -113,23 +113,20 @@ def beside(marked: Segmentation) -> Segmentation:
 
 
 def unnamed(labelled: LabelledSet, reference: str, case: str, seed: int) -> tuple[Segmentation, Segmentation] | None:
-    """A region that no label names (`Region`), in a reference and in a target of a set; None where the set's labels do
-    not tell where one is, or none was found alike in both."""
+    """A region that no label names, in a reference and in a target of a set (`regions.alike`); None where the set's
+    labels do not tell where one is, or none was found alike in both."""
     if labelled.folder.name not in TOLD:
         return None
     cases = [read_case(labelled.folder, name) for name in (reference, case)]
-    labels = sorted(set(cases[0].boxes) & set(cases[1].boxes))
-    random = np.random.default_rng([seed, *case.encode()])
-    tries = (Region(random).of(cases, labels) for _ in range(100 if labels else 0))
-    masks = next((m for m in tries if m is not None), None)
-    if masks is None:
+    found = alike(cases, 1, np.random.default_rng([seed, *case.encode()]), 100)
+    if not found:
         return None
     here, there = (
         Segmentation(
             Orientation.of(label.affine).from_canonical(mask.numpy())[None].astype(np.uint8), label.affine,
             (Segment("region", (1.0, 1.0, 0.0), label=1),), label.name,
         )
-        for mask, label in zip(masks, map(labelled.label, (reference, case)), strict=True)
+        for mask, label in zip(found[0], map(labelled.label, (reference, case)), strict=True)
     )  # fmt: skip
     return here, there
 

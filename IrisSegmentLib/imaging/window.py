@@ -21,7 +21,8 @@ from .intensity import Intensity
 from .orientation import Orientation
 from .volume import Segmentation, Volume
 
-# Raise when anything here or in engine/looks.py changes what the network sees: presets and caches carry it.
+# Raise when what the network sees changes, here, in intensity.py or in engine's looks.py and inputs.py: presets and
+# caches carry it.
 PREPROCESSING = 3
 MULTIPLE = 16  # the network's deepest stride
 SMALLEST = 32  # cells per axis: the deepest level keeps two

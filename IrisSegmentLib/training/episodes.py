@@ -14,7 +14,7 @@ from torch import Tensor
 from .augmentation import monotone_curve, vary
 from .cases import Case
 from .derived import Derivation
-from .regions import TOLD, Region
+from .regions import TOLD, alike
 from .synthetic import Painter, grown_mask
 from .views import Placement, grid_shape, sample, sample_nearest, sampling_grid
 
@@ -61,7 +61,8 @@ class Look:
     def draw(cls, random: np.random.Generator) -> Look:
         coarse = bool(random.random() < COARSE)
         alone = not coarse and bool(random.random() < ALONE)
-        return cls(coarse, alone, int(random.choice([64, 96] if coarse else [64, 96, 96] if alone else [48, 64, 64])))
+        cells = (64, 96) if coarse else (64, 96, 96) if alone else (48, 64, 64)
+        return cls(coarse, alone, int(random.choice(cells)))
 
 
 @dataclass(frozen=True)
@@ -127,18 +128,18 @@ class Episodes:
         chosen = [fitting[i] for i in random.permutation(len(fitting))[: look.views(self._views)]]
         if len(chosen) < 2:
             return None
-        masks = [torch.stack([c.labels == k for k in classes]) for c in chosen]
         derivation, drawn = None, random.random()
         if source in TOLD and drawn < REGIONS:
-            masks = _regions(chosen, count, random)
+            masks = [torch.stack(m) for m in zip(*alike(chosen, count, random, 8 * count), strict=True)]
             if not masks:
                 return None
-        elif drawn > 1 - DERIVED:
-            derivation = Derivation(random)
-        if derivation is not None:
-            masks = [derivation.of_labels(m) for m in masks]
-            if not all(m.flatten(1).any(1).all() for m in masks):
-                return None
+        else:
+            masks = [torch.stack([c.labels == k for k in classes]) for c in chosen]
+            if drawn > 1 - DERIVED:
+                derivation = Derivation(random)
+                masks = [derivation.of_labels(m) for m in masks]
+                if not all(m.flatten(1).any(1).all() for m in masks):
+                    return None
         others = [s for s in ELSEWHERE.get(source, ()) if s in self._cases]
         if others and len(chosen) > 2 and random.random() < (EMPTY_COARSE if look.coarse else EMPTY):
             cases = self._cases[others[random.integers(len(others))]]
@@ -214,14 +215,6 @@ class Episodes:
         # A first answer is often off by more than a tenth of the object: what it looked for must still be found.
         shift = random.uniform(-1, 1, 3) * (0.12 if coarse else 0.2) * extent
         return Placement((low + high) / 2 - case.spacing / 2 + shift, extent)
-
-
-def _regions(cases: list[Case], count: int, random: np.random.Generator) -> list[Tensor]:
-    """Up to so many regions beside the labels that all cases have, (K, X, Y, Z) of each; none when none was found."""
-    labels = sorted(set.intersection(*(set(c.boxes) for c in cases)))
-    tries = (Region(random).of(cases, labels) for _ in range(8 * count))
-    found = [r for r in tries if r is not None][:count]
-    return [torch.stack(of_case) for of_case in zip(*found, strict=True)]
 
 
 def _away(case: Case, masks: Tensor, placement: Placement, random: np.random.Generator) -> Placement | None:

@@ -9,6 +9,7 @@ know these, and finds them where something else was marked.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 import torch
@@ -70,6 +71,16 @@ class Region:
             masks.append(mask)
             shares.append(int(mask.sum()) / float(size.prod()))
         return masks if max(shares) < MOST_UNLIKE * min(shares) else None
+
+
+def alike(cases: Sequence[Case], count: int, random: np.random.Generator, tries: int) -> list[list[Tensor]]:
+    """Up to ``count`` regions beside the labels that all cases have, each as its masks (X, Y, Z) in the cases.
+
+    :param tries: after so many that are none it is left at those that were found.
+    """
+    labels = sorted(set.intersection(*(set(c.boxes) for c in cases)))
+    drawn = (Region(random).of(cases, labels) for _ in range(tries if labels else 0))
+    return list(islice((masks for masks in drawn if masks is not None), count))
 
 
 def _ellipsoid(

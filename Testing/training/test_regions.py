@@ -69,7 +69,7 @@ def test_air_is_no_region():
 
 
 def test_episodes_ask_for_regions_that_no_label_names(small_set, monkeypatch):
-    """The mask of an episode is none of its labels', nor a part of them, in every view."""
+    """Other masks than those of the labels, in every view that teaches."""
     cases = read_cases(small_set, "train")
     (name,) = cases
     monkeypatch.setattr(episodes_module, "TOLD", (name,))
