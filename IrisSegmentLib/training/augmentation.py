@@ -8,16 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def monotone_curve(image: Tensor, random: np.random.Generator) -> Tensor:
-    """A random rising curve of intensity, another contrast: piecewise linear through five knots."""
-    low, high = image.amin(), image.amax()
-    knots = torch.from_numpy(np.sort(random.uniform(0, 1, 5)).astype(np.float32))
-    x = (image - low) / (high - low).clamp_min(1e-6) * 4
-    index = x.floor().clamp(0, 3).long()
-    curve = knots[index] + (x - index) * (knots[index + 1] - knots[index])
-    return (curve - curve.mean()) / curve.std().clamp_min(1e-3)
-
-
 def vary(image: Tensor, random: np.random.Generator) -> Tensor:
     """One view (1, D, H, W): brightness, contrast, gamma, bias field, blur, low resolution, noise, now and then."""
     if random.random() < 0.5:

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .augmentation import monotone_curve, vary
+from .augmentation import vary
 from .cases import Case
 from .derived import Derivation
 from .regions import TOLD, alike
 from .synthetic import Painter, grown_mask
+from .task_augmentation import TaskAugmentation
 from .views import Placement, grid_shape, sample, sample_nearest, sampling_grid
 
 SELF = "self"  # pairs of views of one scan with a grown mask
@@ -173,9 +174,10 @@ class Episodes:
             placements[-1], empty = away, True
         shape, steps = grid_shape([p.extent for p in placements], look.cells)
         painter = Painter(random)
-        images, seen = [], []
+        images, inside, seen = [], [], []
         for case, mask, placement, step in zip(cases, masks, placements, steps, strict=True):
             grid = sampling_grid(placement, step, shape, np.array(mask.shape[1:]), case.spacing, random)
+            inside.append((grid[0].abs() <= 1).all(-1))
             mask = sample(mask.float(), grid, step, case.spacing)
             seen.append(mask if derivation is None else derivation.of_view(mask))
             if case.image is None:
@@ -183,16 +185,9 @@ class Episodes:
             else:
                 raised = case.image.float()[None] - case.background
                 images.append(sample(raised, grid, step, case.spacing) + case.background)
-        if random.random() < 0.15:
-            state = random.bit_generator.state
-            for n, image in enumerate(images):  # the same curve for all: another contrast of the whole set
-                random.bit_generator.state = state
-                images[n] = monotone_curve(image, random)
-        images = [vary(image, random) for image in images]
-        both = torch.stack(images), torch.stack(seen)
-        for axis in (2, 3, 4):  # left stays left within an episode: a flip hits all views
-            if random.random() < 0.2:
-                both = both[0].flip(axis), both[1].flip(axis)
+        change = TaskAugmentation(random)
+        images = [vary(image, random) for image in change.of_grays(images, inside)]
+        both = change.of_pose(torch.stack(images)), change.of_pose(torch.stack(seen))
         teaching = both[1][: len(both[1]) - empty]
         filled = teaching.sum((2, 3, 4)).amin(0) > 2  # a class that a view cannot see cannot be learned from it
         return Episode(both[0], both[1][:, filled], source, empty) if bool(filled.any()) else None

@@ -1,0 +1,74 @@
+"""One change for all views of an episode: another contrast, another pose (task augmentation, UniverSeg, 2023).
+
+Of a heart as every training scan shows it, a network knows where its ventricle is without asking the reference. Upside
+down and with its grays exchanged, in the reference as in the targets, it is anatomy never seen before, with masks that
+someone drew: only the reference says what is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+CONTRAST, POSE = 0.4, 0.4  # shares of the episodes; each is drawn for itself
+KNOTS = (4, 10)  # of a curve of grays, fewest and most
+
+
+class TaskAugmentation:
+    """
+    Example::
+
+        change = TaskAugmentation(np.random.default_rng(0))
+        images = change.of_grays(images, inside)                    # views (1, D, H, W) and where they show the scan
+        images, masks = change.of_pose(images), change.of_pose(masks)   # (B, C, D, H, W), all of them turned alike
+    """
+
+    def __init__(self, random: np.random.Generator) -> None:
+        self._knots = _knots(random) if random.random() < CONTRAST else None
+        self._axes, self._flipped = [0, 1, 2], [False] * 3
+        if random.random() < POSE:
+            self._axes = random.permutation(3).tolist()
+            self._flipped = (random.random(3) < 0.5).tolist()
+
+    def of_grays(self, images: Sequence[Tensor], inside: Sequence[Tensor]) -> list[Tensor]:
+        """The same curve of grays for all views, z-scored together as scans are; outside of a scan is its lowest.
+
+        :param inside: (D, H, W) bool per view, the cells that lie in the scan.
+        """
+        if self._knots is None:
+            return list(images)
+        shown = torch.cat([image[0, where] for image, where in zip(images, inside, strict=True)])
+        if not len(shown):
+            return list(images)
+        low, high = shown.amin(), shown.amax()
+        of_shown = _along(shown, low, high, self._knots)
+        mean, spread = of_shown.mean(), of_shown.std().clamp_min(1e-3)
+        changed = []
+        for image, where in zip(images, inside, strict=True):
+            curve = _along(image, low, high, self._knots)
+            lowest = curve[0, where].amin() if bool(where.any()) else curve.amin()
+            changed.append((torch.where(where, curve, lowest) - mean) / spread)
+        return changed
+
+    def of_pose(self, views: Tensor) -> Tensor:
+        """(B, C, D, H, W) with axes exchanged and flipped."""
+        turned = views.permute(0, 1, *(2 + axis for axis in self._axes))
+        return turned.flip([2 + n for n, flip in enumerate(self._flipped) if flip]).contiguous()
+
+
+def _knots(random: np.random.Generator) -> Tensor:
+    """A curve of grays, piecewise linear: rising and falling half of the time together, else up and down."""
+    knots = random.uniform(0, 1, int(random.integers(KNOTS[0], KNOTS[1] + 1))).astype(np.float32)
+    way = random.random()
+    return torch.from_numpy(knots if way < 0.5 else np.sort(knots) if way < 0.75 else np.sort(knots)[::-1].copy())
+
+
+def _along(values: Tensor, low: Tensor, high: Tensor, knots: Tensor) -> Tensor:
+    """Values from ``low`` to ``high`` on the curve through ``knots``."""
+    last = len(knots) - 1
+    place = ((values - low) / (high - low).clamp_min(1e-6)).clamp(0, 1) * last
+    index = place.floor().clamp(0, last - 1).long()
+    return knots[index] + (place - index) * (knots[index + 1] - knots[index])
