@@ -1,5 +1,5 @@
 """What happens to a segmentation when its target is not as it should be: turned, larger, in thick slices, or without
-the object at all."""
+the object at all; and when reference and target are alike, but as no scan of the training was."""
 
 from __future__ import annotations
 
@@ -88,6 +88,12 @@ def cut(image: Volume, truth: Segmentation) -> Case:
     return kept, replace(truth, layers=truth.layers[(slice(None), *keep)], affine=affine)
 
 
+def laid_across(image: Volume, truth: Segmentation) -> Case:
+    """The patient lies as none does: right is where the front was, the front where the head was."""
+    across = np.eye(4)[[1, 2, 0, 3]]
+    return replace(image, affine=across @ image.affine), replace(truth, affine=across @ truth.affine)
+
+
 def cropped(image: Volume, truth: Segmentation) -> Case:
     """Only the box around the object, 1.5 times as wide, is given: nothing has to be found in a whole scan."""
     filled = np.argwhere(np.isin(truth.layers, [s.label for s in truth.segments]).any(0))
@@ -142,6 +148,12 @@ PROBES: dict[str, Callable[[Volume, Segmentation], Case]] = {
     "cropped around the object": cropped,
 }
 
+# Of the reference and of the target alike: what was asked is as well to be seen as before, but not as it was learned.
+BOTH: dict[str, Callable[[Volume, Segmentation], Case]] = {
+    "contrast inverted in both": inverted,
+    "laid across in both": laid_across,
+}
+
 
 def probe(
     engine: Engine,
@@ -156,16 +168,17 @@ def probe(
     """One-shot Dice of a set's cases as they are and changed, and how often something is found where nothing is.
 
     :param others: sets that show nothing of this one's classes; their cases are the targets without the object.
-    :return: ``dice`` by probe, and ``expected``, the mean confidence; both also for a reference that was marked beside
-        the object (`MISPLACED`), of which little of the object should come, and little be promised; and, where the
-        set allows it, for one of what no label names (`UNNAMED`), with ``unnamed``, per target its Dice and what the
-        confidence was told from (`Signs`). ``absent``: targets without the object, how many of them got more than
+    :return: ``dice`` by probe, and ``expected``, the mean confidence; both also for a reference that was changed as the
+        target was (`BOTH`), which is still a good one; for one that was marked beside the object (`MISPLACED`), of
+        which little of the object should come, and little be promised; and, where the set allows it, for one of what
+        no label names (`UNNAMED`), with ``unnamed``, per target its Dice and what the confidence was told from
+        (`Signs`). ``absent``: targets without the object, how many of them got more than
         1 mL in all (``false_alarms``), and per target the volume in mL, and per class confidence and what from.
     :raises IrisError: as `LabelledSet.split`.
     """
     known = References(engine, labelled)
     cases = labelled.split(split)[:limit]
-    scores: dict[str, dict[str, dict[str, float]]] = {name: {} for name in (*PROBES, MISPLACED, UNNAMED)}
+    scores: dict[str, dict[str, dict[str, float]]] = {name: {} for name in (*PROBES, *BOTH, MISPLACED, UNNAMED)}
     promised: dict[str, list[float]] = {name: [] for name in scores}
 
     def look(name: str, case: str, preset: Preset, seen: Volume, masks: Segmentation) -> Result:
@@ -178,8 +191,7 @@ def probe(
         }
         return result
 
-    def marked(reference: str, segmentation: Segmentation) -> Preset:
-        scan = labelled.image(reference)
+    def marked(scan: Volume, segmentation: Segmentation) -> Preset:
         return engine.described(engine.encode(scan, segmentation, name=labelled.name), scan, segmentation)
 
     regions: list[dict[str, Any]] = []
@@ -189,10 +201,13 @@ def probe(
         image, truth = labelled.image(case), labelled.label(case)
         for name, change in PROBES.items():
             look(name, case, known.preset([reference]), *change(image, truth))
-        look(MISPLACED, case, marked(reference, beside(labelled.label(reference))), image, truth)
+        own = labelled.image(reference), labelled.label(reference)
+        for name, change in BOTH.items():
+            look(name, case, marked(*change(*own)), *change(image, truth))
+        look(MISPLACED, case, marked(own[0], beside(own[1])), image, truth)
         region = unnamed(labelled, reference, case, seed)
         if region is not None:
-            (signs,) = look(UNNAMED, case, marked(reference, region[0]), image, region[1]).signs
+            (signs,) = look(UNNAMED, case, marked(own[0], region[0]), image, region[1]).signs
             (score,) = scores[UNNAMED][case].values()
             regions.append({"case": case, "dice": score, "signs": asdict(signs)})
     absent: list[dict[str, Any]] = []
@@ -223,7 +238,7 @@ def probe(
 def table(results: list[dict[str, Any]]) -> str:
     """Results of several sets as lines to read."""
     rows = [["", *(r["set"] for r in results), "mean"]]
-    for name in PROBES:
+    for name in (*PROBES, *BOTH):
         rows.append(_row(name, [r["dice"][name] for r in results]))
     for name in (MISPLACED, UNNAMED):
         rows.append(_row(name, [r["dice"].get(name) for r in results]))

@@ -7,12 +7,14 @@ from IrisSegmentLib.cli import main
 from IrisSegmentLib.evaluation.dataset import find_sets
 from IrisSegmentLib.evaluation.metrics import dice
 from IrisSegmentLib.evaluation.probes import (
+    BOTH,
     MISPLACED,
     PROBES,
     UNNAMED,
     beside,
     cut,
     inverted,
+    laid_across,
     scaled,
     thick,
     turned,
@@ -20,16 +22,16 @@ from IrisSegmentLib.evaluation.probes import (
 )
 
 
-@pytest.mark.parametrize("name", list(PROBES))
+@pytest.mark.parametrize("name", [*PROBES, *BOTH])
 def test_image_and_truth_change_together(hippocampi, name):
     """Where the mask goes, the gray values under it go too, and the object stays in view."""
     image, truth = hippocampi[0]
-    seen, masks = PROBES[name](image, truth)
+    seen, masks = (PROBES | BOTH)[name](image, truth)
     assert seen.shape == masks.shape and np.array_equal(seen.affine, masks.affine)
     assert sum(masks.volumes_ml()) / sum(truth.volumes_ml()) == pytest.approx(
         {"a quarter larger": 1.25**3, "a fifth smaller": 0.8**3}.get(name, 1.0), rel=0.15
     )
-    if name != "contrast inverted":
+    if not name.startswith("contrast inverted"):
         under = [volume.array[s.layers[0] > 0].mean() for volume, s in ((image, truth), (seen, masks))]
         around = [volume.array.mean() for volume in (image, seen)]
         assert under[1] == pytest.approx(under[0], rel=0.05) and around[1] == pytest.approx(around[0], rel=0.2)
@@ -45,6 +47,10 @@ def test_each_change_is_the_one_it_says(hippocampi):
     assert np.linalg.norm(first) == pytest.approx(1.5 * image.spacing[axis]), "a thick slice lies amid its four"
     assert np.corrcoef(inverted(image, truth)[0].array.ravel(), image.array.ravel())[0, 1] < -0.9
     assert min(cut(image, truth)[0].shape[n] / image.shape[n] for n in range(3)) < 0.85
+    across, lying = laid_across(image, truth)
+    assert across.spacing == image.spacing and np.array_equal(across.affine, lying.affine)
+    head = [np.linalg.inv(seen.affine)[:3, 2] for seen in (image, across)]  # a step towards it, in voxels
+    assert abs(np.dot(*head)) < 0.1 * np.prod([np.linalg.norm(h) for h in head])
     once = turned(image, truth)[1]
     assert 0.2 < dice(once.layers[0] > 0, truth.layers[0] > 0) < 0.95
     voxel = np.argwhere(truth.layers[0] > 0).mean(0)
@@ -81,7 +87,7 @@ def test_a_region_that_no_label_names_is_as_far_from_the_labels_in_both_scans(ba
 def test_the_verb_reports_every_probe_and_the_false_alarms(ball_sets, tmp_path, capsys):
     assert main(["probe", "--data", str(ball_sets), "--limit", "1", "--json", str(tmp_path / "p.json")]) == 0
     printed = capsys.readouterr().out
-    assert all(name in printed for name in (*PROBES, MISPLACED, UNNAMED))
+    assert all(name in printed for name in (*PROBES, *BOTH, MISPLACED, UNNAMED))
     assert "object absent" in printed and "of 1" in printed
     found = json.loads((tmp_path / "p.json").read_text())
     (region,) = found["hippocampus"]["unnamed"]
