@@ -47,10 +47,11 @@ def test_images_and_masks_are_turned_alike(always):
 
 
 def test_most_episodes_are_as_scans_are():
-    changes = [TaskAugmentation(np.random.default_rng(seed)) for seed in range(300)]
+    random = np.random.default_rng(0)
+    changes = [TaskAugmentation(random) for _ in range(600)]
     images, inside = scans(1)
     volume = torch.arange(192.0).reshape(1, 1, 8, 6, 4)
     plain = np.array([c.of_grays(images, inside)[0] is images[0] for c in changes])
     upright = np.array([torch.equal(c.of_pose(volume), volume) for c in changes])
-    assert 0.5 < plain.mean() < 0.7 and 0.5 < upright.mean() < 0.7
-    assert 0.28 < (plain & upright).mean() < 0.46, "each is drawn for itself"
+    assert 0.54 < plain.mean() < 0.66 and 0.54 < upright.mean() < 0.66
+    assert 0.3 < (plain & upright).mean() < 0.42, "each is drawn for itself"
