@@ -37,7 +37,11 @@ class Derivation:
         """The rim: what is around each class, without it. Its thickness is in cells, as it has to be seen by them."""
         if self._way != "rim":
             return seen
-        return F.max_pool3d(seen, 2 * self._cells + 1, stride=1, padding=self._cells) - seen
+        wide = seen
+        for n in range(3):  # the widest of a cube is that of its lines, one axis after the other
+            reach = [self._cells if n == axis else 0 for axis in range(3)]
+            wide = F.max_pool3d(wide, [2 * r + 1 for r in reach], stride=1, padding=reach)
+        return wide - seen
 
     def _half(self, mask: Tensor) -> Tensor:
         along = mask.sum([n for n in range(3) if n != self._axis]).cumsum(0)

@@ -17,7 +17,7 @@ from .derived import Derivation
 from .regions import TOLD, alike
 from .synthetic import Painter, grown_mask
 from .task_augmentation import TaskAugmentation
-from .views import Placement, grid_shape, sample, sample_nearest, sampling_grid
+from .views import Placement, grid_shape, places, seen, seen_labels, within
 
 SELF = "self"  # pairs of views of one scan with a grown mask
 MIXTURE = {
@@ -174,23 +174,19 @@ class Episodes:
             placements[-1], empty = away, True
         shape, steps = grid_shape([p.extent for p in placements], look.cells)
         painter = Painter(random)
-        images, inside, seen = [], [], []
+        images, inside, filled = [], [], []
         for case, mask, placement, step in zip(cases, masks, placements, steps, strict=True):
-            grid = sampling_grid(placement, step, shape, np.array(mask.shape[1:]), case.spacing, random)
-            inside.append((grid[0].abs() <= 1).all(-1))
-            mask = sample(mask.float(), grid, step, case.spacing)
-            seen.append(mask if derivation is None else derivation.of_view(mask))
-            if case.image is None:
-                images.append(painter.paint(sample_nearest(case.labels, grid)))
-            else:
-                raised = case.image.float()[None] - case.background
-                images.append(sample(raised, grid, step, case.spacing) + case.background)
+            where = places(placement, step, shape, case.spacing, random)
+            inside.append(within(where, case.labels.shape))
+            image, mask = seen(case, mask, where, step)
+            filled.append(mask if derivation is None else derivation.of_view(mask))
+            images.append(painter.paint(seen_labels(case.labels, where)) if image is None else image)
         change = TaskAugmentation(random)
         images = [vary(image, random) for image in change.of_grays(images, inside)]
-        both = change.of_pose(torch.stack(images)), change.of_pose(torch.stack(seen))
+        both = change.of_pose(torch.stack(images)), change.of_pose(torch.stack(filled))
         teaching = both[1][: len(both[1]) - empty]
-        filled = teaching.sum((2, 3, 4)).amin(0) > 2  # a class that a view cannot see cannot be learned from it
-        return Episode(both[0], both[1][:, filled], source, empty) if bool(filled.any()) else None
+        shown = teaching.sum((2, 3, 4)).amin(0) > 2  # a class that a view cannot see cannot be learned from it
+        return Episode(both[0], both[1][:, shown], source, empty) if bool(shown.any()) else None
 
     def _anywhere(self, case: Case, coarse: bool, extent: np.ndarray, random: np.random.Generator) -> Placement:
         """A view of a case, of whose classes nothing is asked."""
@@ -227,5 +223,6 @@ def _away(case: Case, masks: Tensor, placement: Placement, random: np.random.Gen
 def bounds(masks: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """The box around all masks (K, X, Y, Z), in voxels."""
     any_class = masks.any(0)
-    found = [torch.nonzero(any_class.movedim(n, 0).flatten(1).any(1)).flatten() for n in range(3)]
+    side = any_class.any(0)
+    found = [torch.nonzero(along).flatten() for along in (any_class.flatten(1).any(1), side.any(1), side.any(0))]
     return np.array([int(f[0]) for f in found]), np.array([int(f[-1]) + 1 for f in found])

@@ -23,7 +23,7 @@ from .cases import Case, read_cases
 from .episodes import SELF, Episode, Episodes, bounds
 from .losses import carried_loss, global_norm_clip, hard_dice, schedule, segmentation_loss
 from .processes import join_processes
-from .views import Placement, grid_shape, sample, sampling_grid
+from .views import Placement, grid_shape, places, seen
 
 CHECKPOINT_SECONDS = 600
 # Every so many steps the decoder has tokens alone: a network that always had the affinity came to ignore its tokens
@@ -243,18 +243,19 @@ def _plain_views(cases: list[Case], classes: list[int], coarse: bool) -> Episode
     if not classes:
         return None
     masks = [torch.stack([c.labels == k for k in classes]) for c in cases]
-    places = []
+    placements = []
     for case, mask in zip(cases, masks, strict=True):
         low, high = (np.zeros(3), np.array(case.labels.shape)) if coarse else bounds(mask)
         low, high = low * case.spacing, high * case.spacing
-        places.append(Placement((low + high) / 2 - case.spacing / 2, (high - low) * (1.0 if coarse else 1.3)))
-    shape, steps = grid_shape([p.extent for p in places], 64)
-    images, seen = [], []
-    for case, mask, place, step in zip(cases, masks, places, steps, strict=True):
-        grid = sampling_grid(place, step, shape, np.array(mask.shape[1:]), case.spacing, None)
-        seen.append(sample(mask.float(), grid, step, case.spacing))
-        images.append(sample(case.image.float()[None] - case.background, grid, step, case.spacing) + case.background)  # type: ignore[union-attr]
-    return Episode(torch.stack(images), torch.stack(seen), SELF)
+        placements.append(Placement((low + high) / 2 - case.spacing / 2, (high - low) * (1.0 if coarse else 1.3)))
+    shape, steps = grid_shape([p.extent for p in placements], 64)
+    images, filled = [], []
+    for case, mask, placement, step in zip(cases, masks, placements, steps, strict=True):
+        image, fill = seen(case, mask, places(placement, step, shape, case.spacing, None), step)
+        assert image is not None, "a set without images was let in"
+        images.append(image)
+        filled.append(fill)
+    return Episode(torch.stack(images), torch.stack(filled), SELF)
 
 
 def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..imaging.window import MULTIPLE, SMALLEST
+from .cases import Case
 
 
 @dataclass(frozen=True)
@@ -30,45 +32,74 @@ def grid_shape(extents: list[np.ndarray], cells: int) -> tuple[tuple[int, int, i
     return tuple(shape), steps
 
 
-def sampling_grid(
-    placement: Placement, step: float, shape: tuple[int, int, int], size: np.ndarray, spacing: np.ndarray,
+def places(
+    placement: Placement, step: float, shape: tuple[int, int, int], spacing: np.ndarray,
     random: np.random.Generator | None,
 ) -> Tensor:
-    """Where each cell of a view lies, for `grid_sample`: (1, D, H, W, 3) in -1..1 of a case of ``size`` voxels.
+    """Where each cell of a view lies, in voxels of its case along X, Y, Z: (3, D, H, W).
 
     With ``random``: turned by up to 15 degrees about each axis, scaled by up to 10 % along each, and, half the time,
     bent by a coarse random field of up to 4 cells.
     """
     axes = [(torch.arange(n, dtype=torch.float32) - (n - 1) / 2) * step for n in shape]
-    place = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
+    turn, bend = np.eye(3), None
     if random is not None:
-        turn = torch.from_numpy(rotation(random.uniform(-1, 1, 3) * math.radians(15)) * random.uniform(0.9, 1.1, 3))
-        place = place @ turn.float().T
+        turn = rotation(random.uniform(-1, 1, 3) * math.radians(15)) * random.uniform(0.9, 1.1, 3)
         if random.random() < 0.5:
-            bend = torch.from_numpy(random.normal(0, 1.3 * step, (1, 3, 5, 5, 5)).astype(np.float32))
-            place = place + F.interpolate(bend, size=shape, mode="trilinear", align_corners=True)[0].permute(1, 2, 3, 0)
-    voxels = (place + torch.from_numpy(placement.center).float()) / torch.from_numpy(spacing).float()
-    # Voxel centers at 0..n-1; grid_sample without aligned corners counts from -1 at the first voxel's edge.
-    scaled = (voxels + 0.5) * 2 / torch.from_numpy(size.astype(np.float32)) - 1
-    return scaled.flip(-1)[None]
+            knots = torch.from_numpy(random.normal(0, 1.3 * step, (1, 3, 5, 5, 5)).astype(np.float32))
+            bend = F.interpolate(knots, size=shape, mode="trilinear", align_corners=True)[0]
+    found = torch.empty(3, *shape)
+    for n, per_mm in enumerate((1 / spacing).tolist()):
+        across, along, deep = (axis * float(turn[n, k]) * per_mm for k, axis in enumerate(axes))
+        first = across + float(placement.center[n]) * per_mm
+        torch.add(first[:, None, None], along[:, None] + deep, out=found[n])
+        if bend is not None:
+            found[n].add_(bend[n], alpha=per_mm)
+    return found
 
 
-def sample(values: Tensor, grid: Tensor, step: float, spacing: np.ndarray) -> Tensor:
-    """Values (C, X, Y, Z) at the grid, zero outside: (C, D, H, W). A step much wider than a voxel averages first."""
-    factor = [min(n, max(1, int(step / s + 0.3))) for s, n in zip(spacing, values.shape[1:], strict=True)]
+def within(where: Tensor, size: Sequence[int]) -> Tensor:
+    """Which of the `places` lie in a case of ``size`` voxels: (D, H, W) bool."""
+    return torch.stack([(at > -0.5) & (at < n - 0.5) for at, n in zip(where, size, strict=True)]).all(0)
+
+
+def seen(case: Case, masks: Tensor, where: Tensor, step: float) -> tuple[Tensor | None, Tensor]:
+    """A case at the `places` of a view whose cells are ``step`` mm wide, image and masks by one resampling: the image
+    (1, D, H, W), None where the case has none, and how much of each cell the masks (K, X, Y, Z) fill, (K, D, H, W). A
+    step much wider than a voxel averages first."""
+    size = case.labels.shape
+    factor = [min(n, max(1, int(step / s + 0.3))) for s, n in zip(case.spacing, size, strict=True)]
+    # Only what the places reach is read, in whole blocks of what is averaged and one more on either side.
+    parts = []
+    for at, n, f in zip(where, size, factor, strict=True):
+        begin, end = (int(float(end) // f) for end in at.aminmax())
+        begin = min(max(0, begin - 1), (n - 1) // f) * f
+        parts.append(slice(begin, min(n, max(begin + f, (end + 3) * f))))
+    near = masks[:, parts[0], parts[1], parts[2]].float()
+    if case.image is not None:
+        near = torch.cat([case.image[None, parts[0], parts[1], parts[2]].float() - case.background, near])
     if max(factor) > 1:
-        # Pad to whole blocks, so that the grid's relative places hold; the rim it adds is re-scaled below.
-        pad = [(-n) % f for n, f in zip(values.shape[1:], factor, strict=True)]
-        padded = F.pad(values[None], (0, pad[2], 0, pad[1], 0, pad[0]))
-        ratio = torch.tensor([n / p for n, p in zip(values.shape[1:], padded.shape[2:], strict=True)]).flip(0)
-        values = F.avg_pool3d(padded, factor)[0]
-        grid = (grid + 1) * ratio - 1
-    return F.grid_sample(values[None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
+        # What a last block lacks counts as what is outside.
+        near = F.avg_pool3d(near[None], factor, ceil_mode=True, divisor_override=math.prod(factor))[0]
+    read = [n * f for n, f in zip(near.shape[1:], factor, strict=True)]
+    grid = _grid(where, [p.start for p in parts], read)
+    sampled = F.grid_sample(near[None], grid, align_corners=False)[0]
+    return (None, sampled) if case.image is None else (sampled[:1] + case.background, sampled[1:])
 
 
-def sample_nearest(values: Tensor, grid: Tensor) -> Tensor:
-    """Labels (X, Y, Z) at the grid by nearest neighbor: (D, H, W)."""
-    return F.grid_sample(values[None, None].float(), grid, mode="nearest", align_corners=False)[0, 0]
+def seen_labels(labels: Tensor, where: Tensor) -> Tensor:
+    """Labels (X, Y, Z) at the `places` by nearest neighbor: (D, H, W)."""
+    grid = _grid(where, [0] * 3, labels.shape)
+    return F.grid_sample(labels[None, None].float(), grid, mode="nearest", align_corners=False)[0, 0]
+
+
+def _grid(where: Tensor, start: Sequence[int], size: Sequence[int]) -> Tensor:
+    """`places` as `grid_sample` wants them, (1, D, H, W, 3) from Z to X, for the voxels from ``start`` on: -1 is the
+    outer edge of the first and 1 that of the last."""
+    grid = torch.empty(1, *where.shape[1:], 3)
+    for n, at in enumerate(where):
+        torch.mul(at, 2 / size[n], out=grid[0, ..., 2 - n]).add_((1 - 2 * start[n]) / size[n] - 1)
+    return grid
 
 
 def rotation(angles: np.ndarray) -> np.ndarray:

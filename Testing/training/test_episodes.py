@@ -7,7 +7,7 @@ from IrisSegmentLib.training import episodes as episodes_module
 from IrisSegmentLib.training.cases import read_cases
 from IrisSegmentLib.training.episodes import Episode, Episodes, Look
 from IrisSegmentLib.training.synthetic import Painter, grown_mask
-from IrisSegmentLib.training.views import Placement, sample, sampling_grid
+from IrisSegmentLib.training.views import Placement, places, seen, within
 
 
 def test_a_plain_view_is_what_the_window_sees(small_set):
@@ -17,14 +17,32 @@ def test_a_plain_view_is_what_the_window_sees(small_set):
     label = read_segmentation(small_set / "hippocampus" / "case_0_label.nii.gz")
     extent = np.array(case.labels.shape) * case.spacing
     window = Window.over(image, Box(tuple(-case.spacing / 2), tuple(extent - case.spacing / 2)))
-    grid = sampling_grid(
-        Placement((extent - case.spacing) / 2, extent), window.step, window.shape,
-        np.array(case.labels.shape), case.spacing, None,
-    )  # fmt: skip
-    seen = sample(case.image.float()[None] - case.background, grid, window.step, case.spacing) + case.background
-    assert (seen - window.sample_image(image)[0]).abs().mean() < 0.02
-    masks = torch.stack([case.labels == k for k in (1, 2)]).float()
-    assert (sample(masks, grid, window.step, case.spacing) - window.sample_masks(label)).abs().mean() < 0.002
+    placement = Placement((extent - case.spacing) / 2, extent)
+    where = places(placement, window.step, window.shape, case.spacing, None)
+    shown, filled = seen(case, torch.stack([case.labels == k for k in (1, 2)]), where, window.step)
+    assert (shown - window.sample_image(image)[0]).abs().mean() < 0.02
+    assert (filled - window.sample_masks(label)).abs().mean() < 0.002
+
+
+def test_only_what_a_view_reaches_is_read(small_set):
+    """A closer look amid the scan, at its rim, and beyond it: linear between voxels, background outside."""
+    case = read_cases(small_set, "train")["hippocampus"][0]
+    masks = torch.stack([case.labels > 0])
+    for center in ([0.0, 0.0, 0.0], [20.0, 25.0, 15.0], [1000.0, 0.0, 0.0]):
+        where = places(Placement(np.array(center), np.full(3, 20.0)), 0.7, (32, 32, 32), case.spacing, None)
+        image, filled = seen(case, masks, where, 0.7)
+        inside = within(where, case.labels.shape)
+        low, rest = where.floor().long(), where - where.floor()
+        known = inside & (low >= 0).all(0) & (low + 1 < torch.tensor(case.labels.shape)[:, None, None, None]).all(0)
+        x, y, z = low[:, known]
+        u, v, w = rest[:, known]
+        line = [(1 - u) * case.image[x, j, k].float() + u * case.image[x + 1, j, k].float()
+                for j, k in ((y, z), (y + 1, z), (y, z + 1), (y + 1, z + 1))]
+        by_hand = (1 - w) * ((1 - v) * line[0] + v * line[1]) + w * ((1 - v) * line[2] + v * line[3])
+        assert torch.allclose(image[0][known], by_hand, atol=1e-3)
+        beyond = (where < -1).any(0) | (where > torch.tensor(case.labels.shape)[:, None, None, None]).any(0)
+        assert torch.equal(image[0][beyond], torch.full_like(image[0][beyond], case.background))
+        assert float(filled[0][beyond].sum()) == 0
 
 
 def test_episodes_hold_what_they_promise(small_set):

@@ -29,7 +29,7 @@ from ...training.augmentation import vary
 from ...training.cases import Case, read_cases
 from ...training.episodes import COARSE, bounds
 from ...training.losses import global_norm_clip, schedule, segmentation_loss
-from ...training.views import Placement, grid_shape, sample, sampling_grid
+from ...training.views import Placement, grid_shape, places, seen
 from ..dataset import LabelledSet
 from .request import Show
 
@@ -125,12 +125,11 @@ def batch(
     shape, steps = grid_shape([p.extent for p in placements], int(random.choice([48, 64, 64])))
     images, masks = [], []
     for case, placement, step in zip(chosen, placements, steps, strict=True):
-        assert case.image is not None, "a set without images was let in"
-        grid = sampling_grid(placement, step, shape, np.array(case.labels.shape), case.spacing, random)
-        raised = case.image.float()[None] - case.background
-        images.append(vary(sample(raised, grid, step, case.spacing) + case.background, random))
-        every = torch.stack([case.labels == v for v in labels]).float()
-        masks.append(sample(every, grid, step, case.spacing))
+        every = torch.stack([case.labels == v for v in labels])
+        image, mask = seen(case, every, places(placement, step, shape, case.spacing, random), step)
+        assert image is not None, "a set without images was let in"
+        images.append(vary(image, random))
+        masks.append(mask)
     drawn = [[n for n, v in enumerate(labels) if v in c.boxes] for c in chosen]
     return torch.stack(images), torch.stack(masks), drawn
 
