@@ -56,7 +56,7 @@ class Encoding:
             content = content_hash(image, segmentation, self._engine.network.hash, PREPROCESSING)
             if content in self._known:
                 return Encoded(content)
-            preset = self._engine.encode(image, segmentation, name=image.name)
+            preset = self._engine.learned(image, segmentation, name=image.name)
         except IrisError as error:
             return Failure(str(error))
         (reference,) = preset.references

@@ -44,7 +44,6 @@ def run(options: argparse.Namespace) -> None:
     engine = engine_of(options)
     name = options.name or stem_of(options.output).removesuffix(EXTENSION)
     preset = engine.encode(image, segmentation, name=name, progress=Progress(Bar("Encode")))
-    preset = engine.described(preset, image, segmentation, progress=Progress(Bar("Check")))
     preset.save(options.output)
     print(f"{options.output}: {', '.join(scrubbed(s.name) for s in preset.segments)}")
     if words := caution(preset):

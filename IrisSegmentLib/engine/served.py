@@ -38,14 +38,8 @@ class ServedEngine:
     def encode(
         self, image: Volume, segmentation: Segmentation, *, name: str, progress: Progress | None = None
     ) -> Preset:
-        """As `Engine.encode` and `Engine.described`."""
+        """As `Engine.encode`."""
         return cast(Preset, self._waited(partial(self._client.encode, image, segmentation, name=name), progress))
-
-    def described(
-        self, preset: Preset, image: Volume, segmentation: Segmentation, *, progress: Progress | None = None
-    ) -> Preset:
-        """It is, since it was encoded."""
-        return preset
 
     def segment(self, image: Volume, preset: Preset, *, progress: Progress | None = None) -> Result:
         """As `Engine.segment`."""

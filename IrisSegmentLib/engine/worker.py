@@ -96,9 +96,7 @@ class Worker(LineServer):
         segmentation = segmentation_in(message["segmentation"], self._folder)
 
         def work(engine: Engine) -> Preset:
-            learning, checking = progress.part(0.0, 0.5), progress.part(0.5, 1.0)
-            preset = engine.encode(image, segmentation, name=message["name"], progress=learning)
-            return engine.described(preset, image, segmentation, progress=checking)
+            return engine.encode(image, segmentation, name=message["name"], progress=progress)
 
         return {"preset": self._put_preset(self._compute(message, work), message)}
 

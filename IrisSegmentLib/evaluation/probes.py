@@ -192,7 +192,7 @@ def probe(
         return result
 
     def marked(scan: Volume, segmentation: Segmentation) -> Preset:
-        return engine.described(engine.encode(scan, segmentation, name=labelled.name), scan, segmentation)
+        return engine.encode(scan, segmentation, name=labelled.name)
 
     regions: list[dict[str, Any]] = []
     for n, case in enumerate(cases):

@@ -1,5 +1,5 @@
-"""The train cases of a labelled set as references, each of them encoded and described, as a person would have them,
-once however many targets it serves."""
+"""The train cases of a labelled set as references, each of them encoded as a person would have it, once however many
+targets it serves."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ class References:
     def _encoded(self, case: str) -> Preset:
         if case not in self._presets:
             image, label = self._labelled.image(case), self._labelled.label(case)
-            preset = self._engine.encode(image, label, name=self._labelled.name)
-            self._presets[case] = self._engine.described(preset, image, label)
+            self._presets[case] = self._engine.encode(image, label, name=self._labelled.name)
         return self._presets[case]
 
 

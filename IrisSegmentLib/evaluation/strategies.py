@@ -81,5 +81,5 @@ def learned(
     average = Average()
     for n, case in enumerate(cases):
         show(n / len(cases), f"{labelled.name}: encoding {case}")
-        average.update(engine.encode(labelled.image(case), labelled.label(case), name=labelled.name))
+        average.update(engine.learned(labelled.image(case), labelled.label(case), name=labelled.name))
     return average

@@ -60,16 +60,19 @@ def test_nothing_is_encoded_twice(engine, hippocampi, monkeypatch):
     assert torch.equal(first.embeddings("fine").keys, again.embeddings("fine").keys) and again.name == "other name"
 
 
-def test_a_described_preset_tells_what_it_finds_again_in_its_own_scan(engine, learned, hippocampi, tmp_path):
+def test_a_preset_tells_what_it_finds_again_in_its_own_scan(engine, learned, hippocampi, tmp_path):
     """Most of the hippocampus; next to nothing of noise."""
-    (image, truth), seen = hippocampi[0], []
-    told = engine.described(learned, image, truth, progress=Progress(lambda f, text: seen.append(f)))
-    assert seen[-1] == 1.0 and min(told.found_again()) > 0.6 and caution(told) == ""
-    found = engine.segment(image, learned).segmentation
-    assert told.found_again() == pytest.approx([dice(found.mask(n), truth.mask(n)) for n in range(2)])
+    image, truth = hippocampi[0]
+    assert min(learned.found_again()) > 0.6 and caution(learned) == ""
+    untried = engine.learned(image, truth, name="hippocampus")
+    found = engine.segment(image, untried).segmentation
+    assert learned.found_again() == pytest.approx([dice(found.mask(n), truth.mask(n)) for n in range(2)])
+    assert untried.found_again() == (None, None) and torch.equal(
+        untried.embeddings("fine").keys, learned.embeddings("fine").keys
+    )
     speckle = (np.random.default_rng(0).random(image.shape) < 0.02).astype(np.uint8)
     noise = replace(truth.only([0]), layers=speckle[None], segments=(replace(truth.segments[0], label=1),))
-    lost = engine.described(engine.encode(image, noise, name="noise"), image, noise)
+    lost = engine.encode(image, noise, name="noise")
     assert lost.found_again()[0] < 0.3 and f"'{noise.segments[0].name}'" in caution(lost)
     lost.save(tmp_path / "n.iris")
     assert Preset.load(tmp_path / "n.iris").found_again() == lost.found_again()

@@ -24,7 +24,7 @@ def engine():
 @pytest.fixture(scope="module")
 def first(engine, hippocampi):
     """A preset, and what it finds in a target."""
-    preset = engine.described(engine.encode(*hippocampi[0], name="hippocampus"), *hippocampi[0])
+    preset = engine.encode(*hippocampi[0], name="hippocampus")
     return preset, engine.segment(hippocampi[1][0], preset)
 
 
@@ -90,7 +90,7 @@ def test_in_the_worker_as_in_this_process(first, hippocampi):
 def test_learned_anew_by_another_engine(first, hippocampi):
     preset, result = first
     engine = Engine(device="cpu")
-    anew = engine.described(engine.encode(*hippocampi[0], name="of another name"), *hippocampi[0])
+    anew = engine.encode(*hippocampi[0], name="of another name")
     ours = numbers(anew)
     assert all(torch.equal(t, ours[name]) for name, t in numbers(preset).items())
     assert same(engine.segment(hippocampi[1][0], anew), result)

@@ -34,8 +34,7 @@ def engine(tiny_network):
 
 @pytest.fixture(scope="module")
 def preset(engine, hippocampi):
-    made = engine.encode(*hippocampi[0], name="h")
-    return engine.described(made, *hippocampi[0])
+    return engine.encode(*hippocampi[0], name="h")
 
 
 def same(a, b):

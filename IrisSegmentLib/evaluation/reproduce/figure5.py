@@ -77,7 +77,7 @@ def embedded(engine: Engine, labelled: LabelledSet, request: Request) -> list[Em
     for n, (split, case) in enumerate(cases):
         show(n / len(cases), f"{labelled.name}: {case}")
         label = labelled.label(case)
-        preset = engine.encode(labelled.image(case), label, name=labelled.name)
+        preset = engine.learned(labelled.image(case), label, name=labelled.name)
         tokens = preset.references[0].levels["fine"].tokens
         for k, segment in enumerate(label.segments):
             scales = [torch.nn.functional.normalize(t[k].float().flatten(), dim=0) for t in tokens]
