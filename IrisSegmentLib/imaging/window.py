@@ -23,7 +23,7 @@ from .volume import Segmentation, Volume
 
 # Raise when what the network sees changes, here, in intensity.py or in engine's looks.py and inputs.py: presets and
 # caches carry it.
-PREPROCESSING = 3
+PREPROCESSING = 4
 MULTIPLE = 16  # the network's deepest stride
 SMALLEST = 32  # cells per axis: the deepest level keeps two
 SLAB = 32_000_000  # numbers held at once when a result is pasted
