@@ -25,7 +25,7 @@ from ..network import build, save_network
 from ..network.trust import AGAIN, FOREIGN, Presence, Signs, Trust
 from ..network.weights import load_network
 
-LEAST = 0.4  # presence below which a class is left empty: below what any rightly found one had in validation
+LEAST = 0.5  # presence below which a class is left empty: below what any rightly found one had in validation
 FOUND = 0.3  # Dice below which what was found is not what is there
 RESTRAINT = 1e-3  # of the presence's weights: a few targets without the object must not tell them apart for certain
 

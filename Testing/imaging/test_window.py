@@ -95,6 +95,7 @@ def test_ct_is_told_by_air_and_nothing_far_below(lowest):
     scan[0, 0, 0] = lowest
     told = "CT" if lowest in (-1024, -3024) else "MR or PET"
     assert Intensity.of(scan).modality == Intensity.as_published(scan).modality == told
+    assert (Intensity.of(scan).high == 600) == (told == "CT"), "and has the numbers of what it is"
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
