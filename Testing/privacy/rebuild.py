@@ -23,9 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from IrisSegmentLib.engine.looks import MARGIN
+from IrisSegmentLib.engine.inputs import Inputs
+from IrisSegmentLib.engine.looks import closer_windows
 from IrisSegmentLib.evaluation.dataset import LabelledSet, find_sets
-from IrisSegmentLib.imaging.window import Window
 from IrisSegmentLib.network import Iris, load_network
 from IrisSegmentLib.network.affinity import STRIDE
 
@@ -81,10 +81,9 @@ def grid_of(look: Look) -> Tensor:
 def looks(network: Iris, labelled: LabelledSet, split: str, limit: int) -> Iterator[Look]:
     for case in labelled.split(split)[:limit]:
         image, label = labelled.image(case), labelled.label(case)
-        whole = Window.whole_scan(image)
-        box = whole.box_of(whole.sample_masks(label).amax(0) > 0.5, MARGIN)
-        windows = {"whole scan": whole} | ({} if box is None else {"closer": Window.over(image, box)})
-        for name, window in windows.items():
+        inputs = Inputs.of(network.config)
+        closer, _ = closer_windows(inputs, image, label)
+        for name, window in (("whole scan", inputs.whole_scan(image)), ("closer", closer["fine"][0])):
             seen = window.sample_image(image)
             features = network.encoder(seen)
             assert network.affinity is not None
