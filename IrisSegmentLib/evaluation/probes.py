@@ -1,5 +1,5 @@
 """What happens to a segmentation when its target is not as it should be: turned, larger, in thick slices, or without
-the object at all; and when reference and target are alike, but as no scan of the training was."""
+the object at all; and when reference and target are alike, but as no training scan is before it is augmented."""
 
 from __future__ import annotations
 

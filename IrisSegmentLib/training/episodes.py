@@ -17,7 +17,7 @@ from .derived import Derivation
 from .regions import TOLD, alike
 from .synthetic import Painter, grown_mask
 from .task_augmentation import TaskAugmentation
-from .views import Placement, grid_shape, places, seen, seen_labels, within
+from .views import Placement, grid_shape, positions, resampled, resampled_labels, within
 
 SELF = "self"  # pairs of views of one scan with a grown mask
 MIXTURE = {
@@ -176,11 +176,11 @@ class Episodes:
         painter = Painter(random)
         images, inside, filled = [], [], []
         for case, mask, placement, step in zip(cases, masks, placements, steps, strict=True):
-            where = places(placement, step, shape, case.spacing, random)
+            where = positions(placement, step, shape, case.spacing, random)
             inside.append(within(where, case.labels.shape))
-            image, mask = seen(case, mask, where, step)
+            image, mask = resampled(case, mask, where, step)
             filled.append(mask if derivation is None else derivation.of_view(mask))
-            images.append(painter.paint(seen_labels(case.labels, where)) if image is None else image)
+            images.append(painter.paint(resampled_labels(case.labels, where)) if image is None else image)
         change = TaskAugmentation(random)
         images = [vary(image, random) for image in change.of_grays(images, inside)]
         both = change.of_pose(torch.stack(images)), change.of_pose(torch.stack(filled))

@@ -23,7 +23,7 @@ from .cases import Case, read_cases
 from .episodes import SELF, Episode, Episodes, bounds
 from .losses import carried_loss, global_norm_clip, hard_dice, schedule, segmentation_loss
 from .processes import join_processes
-from .views import Placement, grid_shape, places, seen
+from .views import Placement, grid_shape, positions, resampled
 
 CHECKPOINT_SECONDS = 600
 # Every so many steps the decoder has tokens alone: a network that always had the affinity came to ignore its tokens
@@ -251,7 +251,7 @@ def _plain_views(cases: list[Case], classes: list[int], coarse: bool) -> Episode
     shape, steps = grid_shape([p.extent for p in placements], 64)
     images, filled = [], []
     for case, mask, placement, step in zip(cases, masks, placements, steps, strict=True):
-        image, fill = seen(case, mask, places(placement, step, shape, case.spacing, None), step)
+        image, fill = resampled(case, mask, positions(placement, step, shape, case.spacing, None), step)
         assert image is not None, "a set without images was let in"
         images.append(image)
         filled.append(fill)

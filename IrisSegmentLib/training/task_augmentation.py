@@ -44,14 +44,15 @@ class TaskAugmentation:
         if not len(shown):
             return list(images)
         low, high = shown.amin(), shown.amax()
-        of_shown = _along(shown, low, high, self._knots)
-        mean, spread = of_shown.mean(), of_shown.std().clamp_min(1e-3)
-        changed = []
-        for image, where in zip(images, inside, strict=True):
-            curve = _along(image, low, high, self._knots)
-            lowest = curve[0, where].amin() if bool(where.any()) else curve.amin()
-            changed.append((torch.where(where, curve, lowest) - mean) / spread)
-        return changed
+        curves = [_along(image, low, high, self._knots) for image in images]
+        scans = [curve[0, where] for curve, where in zip(curves, inside, strict=True)]
+        every = torch.cat(scans)
+        mean, spread = every.mean(), every.std().clamp_min(1e-3)
+        lowest = [scan.amin() if len(scan) else curve.amin() for curve, scan in zip(curves, scans, strict=True)]
+        return [
+            (torch.where(where, curve, around) - mean) / spread
+            for curve, where, around in zip(curves, inside, lowest, strict=True)
+        ]
 
     def of_pose(self, views: Tensor) -> Tensor:
         """(B, C, D, H, W) with axes exchanged and flipped."""
@@ -63,7 +64,11 @@ def _knots(random: np.random.Generator) -> Tensor:
     """A curve of grays, piecewise linear: rising and falling half of the time together, else up and down."""
     knots = random.uniform(0, 1, int(random.integers(KNOTS[0], KNOTS[1] + 1))).astype(np.float32)
     way = random.random()
-    return torch.from_numpy(knots if way < 0.5 else np.sort(knots) if way < 0.75 else np.sort(knots)[::-1].copy())
+    if way >= 0.5:
+        knots.sort()
+    if way >= 0.75:
+        knots = knots[::-1].copy()
+    return torch.from_numpy(knots)
 
 
 def _along(values: Tensor, low: Tensor, high: Tensor, knots: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def grid_shape(extents: list[np.ndarray], cells: int) -> tuple[tuple[int, int, i
     return tuple(shape), steps
 
 
-def places(
+def positions(
     placement: Placement, step: float, shape: tuple[int, int, int], spacing: np.ndarray,
     random: np.random.Generator | None,
 ) -> Tensor:
@@ -59,20 +59,25 @@ def places(
 
 
 def within(where: Tensor, size: Sequence[int]) -> Tensor:
-    """Which of the `places` lie in a case of ``size`` voxels: (D, H, W) bool."""
+    """Which of the `positions` lie in a case of ``size`` voxels: (D, H, W) bool."""
     return torch.stack([(at > -0.5) & (at < n - 0.5) for at, n in zip(where, size, strict=True)]).all(0)
 
 
-def seen(case: Case, masks: Tensor, where: Tensor, step: float) -> tuple[Tensor | None, Tensor]:
-    """A case at the `places` of a view whose cells are ``step`` mm wide, image and masks by one resampling: the image
-    (1, D, H, W), None where the case has none, and how much of each cell the masks (K, X, Y, Z) fill, (K, D, H, W). A
-    step much wider than a voxel averages first."""
+def resampled(case: Case, masks: Tensor, where: Tensor, step: float) -> tuple[Tensor | None, Tensor]:
+    """A case at the `positions` of a view whose cells are ``step`` mm wide, image and masks by one resampling.
+
+    A step much wider than a voxel averages first.
+
+    :param masks: (K, X, Y, Z).
+    :return: the image (1, D, H, W), None where the case has none, and how much of each cell the masks fill
+        (K, D, H, W).
+    """
     size = case.labels.shape
     factor = [min(n, max(1, int(step / s + 0.3))) for s, n in zip(case.spacing, size, strict=True)]
-    # Only what the places reach is read, in whole blocks of what is averaged and one more on either side.
+    # Only what the positions reach is read, in whole blocks of what is averaged and one more on either side.
     parts = []
     for at, n, f in zip(where, size, factor, strict=True):
-        begin, end = (int(float(end) // f) for end in at.aminmax())
+        begin, end = (int(float(edge) // f) for edge in at.aminmax())
         begin = min(max(0, begin - 1), (n - 1) // f) * f
         parts.append(slice(begin, min(n, max(begin + f, (end + 3) * f))))
     near = masks[:, parts[0], parts[1], parts[2]].float()
@@ -87,14 +92,14 @@ def seen(case: Case, masks: Tensor, where: Tensor, step: float) -> tuple[Tensor 
     return (None, sampled) if case.image is None else (sampled[:1] + case.background, sampled[1:])
 
 
-def seen_labels(labels: Tensor, where: Tensor) -> Tensor:
-    """Labels (X, Y, Z) at the `places` by nearest neighbor: (D, H, W)."""
+def resampled_labels(labels: Tensor, where: Tensor) -> Tensor:
+    """Labels (X, Y, Z) at the `positions` by nearest neighbor: (D, H, W)."""
     grid = _grid(where, [0] * 3, labels.shape)
     return F.grid_sample(labels[None, None].float(), grid, mode="nearest", align_corners=False)[0, 0]
 
 
 def _grid(where: Tensor, start: Sequence[int], size: Sequence[int]) -> Tensor:
-    """`places` as `grid_sample` wants them, (1, D, H, W, 3) from Z to X, for the voxels from ``start`` on: -1 is the
+    """`positions` as `grid_sample` wants them, (1, D, H, W, 3) from Z to X, for the voxels from ``start`` on: -1 is the
     outer edge of the first and 1 that of the last."""
     grid = torch.empty(1, *where.shape[1:], 3)
     for n, at in enumerate(where):

@@ -79,9 +79,9 @@ def grid_of(look: Look) -> Tensor:
 
 @torch.no_grad()
 def looks(network: Iris, labelled: LabelledSet, split: str, limit: int) -> Iterator[Look]:
+    inputs = Inputs.of(network.config)
     for case in labelled.split(split)[:limit]:
         image, label = labelled.image(case), labelled.label(case)
-        inputs = Inputs.of(network.config)
         closer, _ = closer_windows(inputs, image, label)
         for name, window in (("whole scan", inputs.whole_scan(image)), ("closer", closer["fine"][0])):
             seen = window.sample_image(image)

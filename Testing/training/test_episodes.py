@@ -7,7 +7,7 @@ from IrisSegmentLib.training import episodes as episodes_module
 from IrisSegmentLib.training.cases import read_cases
 from IrisSegmentLib.training.episodes import Episode, Episodes, Look
 from IrisSegmentLib.training.synthetic import Painter, grown_mask
-from IrisSegmentLib.training.views import Placement, places, seen, within
+from IrisSegmentLib.training.views import Placement, positions, resampled, within
 
 
 def test_a_plain_view_is_what_the_window_sees(small_set):
@@ -18,8 +18,8 @@ def test_a_plain_view_is_what_the_window_sees(small_set):
     extent = np.array(case.labels.shape) * case.spacing
     window = Window.over(image, Box(tuple(-case.spacing / 2), tuple(extent - case.spacing / 2)))
     placement = Placement((extent - case.spacing) / 2, extent)
-    where = places(placement, window.step, window.shape, case.spacing, None)
-    shown, filled = seen(case, torch.stack([case.labels == k for k in (1, 2)]), where, window.step)
+    where = positions(placement, window.step, window.shape, case.spacing, None)
+    shown, filled = resampled(case, torch.stack([case.labels == k for k in (1, 2)]), where, window.step)
     assert (shown - window.sample_image(image)[0]).abs().mean() < 0.02
     assert (filled - window.sample_masks(label)).abs().mean() < 0.002
 
@@ -29,8 +29,8 @@ def test_only_what_a_view_reaches_is_read(small_set):
     case = read_cases(small_set, "train")["hippocampus"][0]
     masks = torch.stack([case.labels > 0])
     for center in ([0.0, 0.0, 0.0], [20.0, 25.0, 15.0], [1000.0, 0.0, 0.0]):
-        where = places(Placement(np.array(center), np.full(3, 20.0)), 0.7, (32, 32, 32), case.spacing, None)
-        image, filled = seen(case, masks, where, 0.7)
+        where = positions(Placement(np.array(center), np.full(3, 20.0)), 0.7, (32, 32, 32), case.spacing, None)
+        image, filled = resampled(case, masks, where, 0.7)
         inside = within(where, case.labels.shape)
         low, rest = where.floor().long(), where - where.floor()
         known = inside & (low >= 0).all(0) & (low + 1 < torch.tensor(case.labels.shape)[:, None, None, None]).all(0)

@@ -29,7 +29,7 @@ from ...training.augmentation import vary
 from ...training.cases import Case, read_cases
 from ...training.episodes import COARSE, bounds
 from ...training.losses import global_norm_clip, schedule, segmentation_loss
-from ...training.views import Placement, grid_shape, places, seen
+from ...training.views import Placement, grid_shape, positions, resampled
 from ..dataset import LabelledSet
 from .request import Show
 
@@ -126,7 +126,7 @@ def batch(
     images, masks = [], []
     for case, placement, step in zip(chosen, placements, steps, strict=True):
         every = torch.stack([case.labels == v for v in labels])
-        image, mask = seen(case, every, places(placement, step, shape, case.spacing, random), step)
+        image, mask = resampled(case, every, positions(placement, step, shape, case.spacing, random), step)
         assert image is not None, "a set without images was let in"
         images.append(vary(image, random))
         masks.append(mask)
