@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .mixture import KINDS, MADE, SHARES
+
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `irissegment train`."""
@@ -14,5 +16,9 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="length of the whole run in steps instead: exactly repeatable")
     parser.add_argument("--network", default="small", help="configuration (default: small)")
     parser.add_argument("--sets", nargs="+", help="train on these sets only (default: all)")
+    parser.add_argument(
+        "--without", nargs="+", default=[], choices=KINDS, metavar="KIND",
+        help=f"leave out tasks, to learn what they are worth: {', '.join((*MADE, *SHARES))}, or a set",
+    )  # fmt: skip
     parser.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=0)

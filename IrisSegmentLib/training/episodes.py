@@ -14,20 +14,14 @@ from torch import Tensor
 from .augmentation import vary
 from .cases import Case
 from .derived import Derivation
+from .invented import Anatomy
+from .mixture import INVENTED, MADE, SELF, Mixture
 from .regions import TOLD, alike
 from .synthetic import Painter, grown_mask
 from .task_augmentation import TaskAugmentation
 from .views import Placement, grid_shape, positions, resampled, resampled_labels, within
 
-SELF = "self"  # pairs of views of one scan with a grown mask
-MIXTURE = {
-    "hippocampus": 0.12, "cardiac_mr": 0.18, "left_atrium": 0.14, "head_neck_ct": 0.24,
-    "sarcoma_ct": 0.08, "sarcoma_mr": 0.06, "sarcoma_pet": 0.08, "brain_labels": 0.12, SELF: 0.06,
-}  # fmt: skip
 MOST_CLASSES = 7
-# Shares of episodes of which one view shows nothing of the task: nothing is what must be found in it. Whole scans above
-# all, since it is they that say whether there is anything to look closer at.
-EMPTY_COARSE, EMPTY = 0.6, 0.25
 TOGETHER = 3  # every so many turns a view is given the tasks of two others at once, as by a preset of two references
 # Where nothing of a set's task is, labelled or not.
 ELSEWHERE = {
@@ -40,8 +34,6 @@ ELSEWHERE = {
     "sarcoma_pet": ("hippocampus", "cardiac_mr", "left_atrium"),
 }
 COARSE = 0.35  # share of episodes that look at whole scans
-DERIVED = 0.2  # share of the real episodes that ask for something else than what the labels name
-REGIONS = 0.35  # share of the real episodes that ask for a region that no label names, in the sets of `TOLD`
 ALONE = 0.5  # share of the others that show one class only, as the last look does
 
 
@@ -94,12 +86,16 @@ class Episodes:
     :param views: views per episode.
     """
 
-    def __init__(self, cases: dict[str, list[Case]], seed: int, views: int = 4) -> None:
+    def __init__(
+        self, cases: dict[str, list[Case]], seed: int, views: int = 4, mixture: Mixture | None = None
+    ) -> None:
         self._cases = cases
         self._views = views
         self._seed = seed
-        self._sources = [s for s in MIXTURE if s in cases or s == SELF]
-        weights = np.array([MIXTURE[s] for s in self._sources])
+        self._mixture = mixture or Mixture()
+        parts = self._mixture.sources
+        self._sources = [s for s in parts if s in cases or s in MADE]
+        weights = np.array([parts[s] for s in self._sources])
         self._weights = weights / weights.sum()
 
     def draw(self, number: int, turn: int | None = None) -> Episode:
@@ -112,7 +108,12 @@ class Episodes:
         random = np.random.default_rng((self._seed, number))
         while True:
             source = str(random.choice(self._sources, p=self._weights))
-            episode = self._grown(look, random) if source == SELF else self._real(source, look, random)
+            if source == SELF:
+                episode = self._grown(look, random)
+            elif source == INVENTED:
+                episode = self._invented(look, random)
+            else:
+                episode = self._real(source, look, random)
             if episode is not None:
                 return episode
 
@@ -123,26 +124,26 @@ class Episodes:
         present = sorted(first.boxes)
         if not present:
             return None
-        count = 1 if look.alone else int(random.integers(1, min(len(present), MOST_CLASSES) + 1))
-        classes = [int(c) for c in random.permutation(present)[:count]]
+        classes = _some(present, look, random)
         fitting = [c for c in cases if all(k in c.boxes for k in classes)]
         chosen = [fitting[i] for i in random.permutation(len(fitting))[: look.views(self._views)]]
         if len(chosen) < 2:
             return None
         derivation, drawn = None, random.random()
-        if source in TOLD and drawn < REGIONS:
-            masks = [torch.stack(m) for m in zip(*alike(chosen, count, random, 8 * count), strict=True)]
+        if source in TOLD and drawn < self._mixture.regions:
+            masks = [torch.stack(m) for m in zip(*alike(chosen, len(classes), random, 8 * len(classes)), strict=True)]
             if not masks:
                 return None
         else:
             masks = [torch.stack([c.labels == k for k in classes]) for c in chosen]
-            if drawn > 1 - DERIVED:
+            if drawn > 1 - self._mixture.derived:
                 derivation = Derivation(random)
                 masks = [derivation.of_labels(m) for m in masks]
                 if not all(m.flatten(1).any(1).all() for m in masks):
                     return None
         others = [s for s in ELSEWHERE.get(source, ()) if s in self._cases]
-        if others and len(chosen) > 2 and random.random() < (EMPTY_COARSE if look.coarse else EMPTY):
+        share = self._mixture.empty_whole if look.coarse else self._mixture.empty
+        if others and len(chosen) > 2 and random.random() < share:
             cases = self._cases[others[random.integers(len(others))]]
             elsewhere = cases[random.integers(len(cases))]
             return self._views_of(chosen, masks, source, look, random, derivation, elsewhere)
@@ -150,7 +151,7 @@ class Episodes:
 
     def _grown(self, look: Look, random: np.random.Generator) -> Episode | None:
         """Views of one scan with a mask that was grown in it: a task without anyone's labels."""
-        scanned = [s for s in self._sources if s != SELF and self._cases[s][0].image is not None]
+        scanned = [s for s in self._sources if s in self._cases and self._cases[s][0].image is not None]
         cases = self._cases[scanned[random.integers(len(scanned))]]
         case = cases[random.integers(len(cases))]
         mask = grown_mask(case.image, random)  # type: ignore[arg-type]
@@ -158,6 +159,19 @@ class Episodes:
             return None
         views = look.views(self._views)
         return self._views_of([case] * views, [mask[None]] * views, SELF, look, random)
+
+    def _invented(self, look: Look, random: np.random.Generator) -> Episode | None:
+        """Views of different patients of an anatomy that is never seen again, or, last, of another such anatomy."""
+        anatomy = Anatomy(random)
+        cases = [anatomy.patient(f"{INVENTED} {n}") for n in range(look.views(self._views))]
+        present = anatomy.shown(cases)
+        if not present:
+            return None
+        classes = _some(present, look, random)
+        masks = [torch.stack([c.labels == k for k in classes]) for c in cases]
+        empty = random.random() < self._mixture.empty
+        elsewhere = Anatomy(random).patient(f"{INVENTED} elsewhere") if empty else None
+        return self._views_of(cases, masks, INVENTED, look, random, elsewhere=elsewhere)
 
     def _views_of(
         self, cases: list[Case], masks: list[Tensor], source: str, look: Look, random: np.random.Generator,
@@ -181,7 +195,7 @@ class Episodes:
             image, mask = resampled(case, mask, where, step)
             filled.append(mask if derivation is None else derivation.of_view(mask))
             images.append(painter.paint(resampled_labels(case.labels, where)) if image is None else image)
-        change = TaskAugmentation(random)
+        change = TaskAugmentation(random, self._mixture.contrast, self._mixture.pose)
         images = [vary(image, random) for image in change.of_grays(images, inside)]
         both = change.of_pose(torch.stack(images)), change.of_pose(torch.stack(filled))
         teaching = both[1][: len(both[1]) - empty]
@@ -206,6 +220,12 @@ class Episodes:
         # A first answer is often off by more than a tenth of the object: what it looked for must still be found.
         shift = random.uniform(-1, 1, 3) * (0.12 if coarse else 0.2) * extent
         return Placement((low + high) / 2 - case.spacing / 2 + shift, extent)
+
+
+def _some(present: list[int], look: Look, random: np.random.Generator) -> list[int]:
+    """Of the classes that all views show, those that an episode asks for."""
+    count = 1 if look.alone else int(random.integers(1, min(len(present), MOST_CLASSES) + 1))
+    return [int(c) for c in random.permutation(present)[:count]]
 
 
 def _away(case: Case, masks: Tensor, placement: Placement, random: np.random.Generator) -> Placement | None:

@@ -20,8 +20,9 @@ from ..network import Iris, Precision, build, save_network
 from ..network.precision import keep_freed_memory
 from . import curves
 from .cases import Case, read_cases
-from .episodes import SELF, Episode, Episodes, bounds
+from .episodes import Episode, Episodes, bounds
 from .losses import carried_loss, global_norm_clip, hard_dice, schedule, segmentation_loss
+from .mixture import SELF, Mixture
 from .processes import join_processes
 from .views import Placement, grid_shape, positions, resampled
 
@@ -111,7 +112,7 @@ class Trainer:
         sets, alone = self.arguments.sets, self.fabric.world_size == 1
         cases = read_cases(self.arguments.data, "train", sets)
         validation = read_cases(self.arguments.data, "val", sets) if self.fabric.is_global_zero else {}
-        episodes = Episodes(cases, self.arguments.seed)
+        episodes = Episodes(cases, self.arguments.seed, mixture=Mixture().without(self.arguments.without))
         started, saved, shown = time.monotonic() - self.seconds, self.seconds, time.monotonic()
         losses: list[float] = []
         learning = LearningShare()

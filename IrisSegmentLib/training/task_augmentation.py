@@ -13,23 +13,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-CONTRAST, POSE = 0.4, 0.4  # shares of the episodes; each is drawn for itself
 KNOTS = (4, 10)  # of a curve of grays, fewest and most
 
 
 class TaskAugmentation:
     """
+    :param contrast, pose: how likely each is, drawn for itself.
+
     Example::
 
-        change = TaskAugmentation(np.random.default_rng(0))
+        change = TaskAugmentation(np.random.default_rng(0), 0.4, 0.4)
         images = change.of_grays(images, inside)                    # views (1, D, H, W) and where they show the scan
         images, masks = change.of_pose(images), change.of_pose(masks)   # (B, C, D, H, W), all of them turned alike
     """
 
-    def __init__(self, random: np.random.Generator) -> None:
-        self._knots = _knots(random) if random.random() < CONTRAST else None
+    def __init__(self, random: np.random.Generator, contrast: float, pose: float) -> None:
+        self._knots = _knots(random) if random.random() < contrast else None
         self._axes, self._flipped = [0, 1, 2], [False] * 3
-        if random.random() < POSE:
+        if random.random() < pose:
             self._axes = random.permutation(3).tolist()
             self._flipped = (random.random(3) < 0.5).tolist()
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from IrisSegmentLib.training import episodes as episodes_module
 from IrisSegmentLib.training.cases import read_cases
 from IrisSegmentLib.training.derived import Derivation
 from IrisSegmentLib.training.episodes import Episodes
+from IrisSegmentLib.training.mixture import Mixture
 
 
 @pytest.fixture
@@ -48,13 +48,12 @@ def test_a_rim_is_around_its_class_and_not_in_it(two_organs):
     assert thick == {1, 2, 3}
 
 
-def test_episodes_ask_for_derived_classes_alike_in_every_view(small_set, monkeypatch):
+def test_episodes_ask_for_derived_classes_alike_in_every_view(small_set):
     cases = read_cases(small_set, "train")
-    monkeypatch.setattr(episodes_module, "REGIONS", 0.0)
 
     def share_marked(derived: float) -> float:
-        monkeypatch.setattr(episodes_module, "DERIVED", derived)
-        drawn = [Episodes(cases, seed=3).draw(n) for n in range(16)]
+        episodes = Episodes(cases, seed=3, mixture=Mixture(derived=derived).without(["invented", "regions"]))
+        drawn = [episodes.draw(n) for n in range(16)]
         assert all((e.masks[: len(e.masks) - e.empty].sum((2, 3, 4)) > 2).all() for e in drawn)
         return float(np.mean([e.masks.mean() for e in drawn if e.source != "self"]))
 

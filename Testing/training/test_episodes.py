@@ -6,6 +6,7 @@ from IrisSegmentLib.imaging.window import Box, Window
 from IrisSegmentLib.training import episodes as episodes_module
 from IrisSegmentLib.training.cases import read_cases
 from IrisSegmentLib.training.episodes import Episode, Episodes, Look
+from IrisSegmentLib.training.mixture import Mixture
 from IrisSegmentLib.training.synthetic import Painter, grown_mask
 from IrisSegmentLib.training.views import Placement, positions, resampled, within
 
@@ -55,9 +56,10 @@ def test_episodes_hold_what_they_promise(small_set):
         assert episode.images.shape == (views, 1, *episode.masks.shape[2:]) and views >= 2
         assert all(32 <= n <= 96 and n % 16 == 0 for n in episode.images.shape[2:])
         assert torch.isfinite(episode.images).all() and episode.masks.min() >= 0 and episode.masks.max() <= 1 + 1e-5
-        assert (episode.masks.sum((2, 3, 4)) > 2).all(), "every view sees every class that it must teach"
-        assert 1 <= classes <= 2 and (views <= 3 or max(episode.masks.shape[2:]) <= 64)
-    assert sources == {"hippocampus", "self"}
+        assert (episode.masks[: views - episode.empty].sum((2, 3, 4)) > 2).all(), "what it must teach it sees"
+        assert 1 <= classes <= (7 if episode.source == "invented" else 2)
+        assert views <= 3 or max(episode.masks.shape[2:]) <= 64
+    assert sources == {"hippocampus", "self", "invented"}
 
 
 def test_processes_that_wait_for_each_other_have_equal_work(small_set):
@@ -75,10 +77,9 @@ def test_processes_that_wait_for_each_other_have_equal_work(small_set):
 
 def test_some_views_show_nothing_of_the_task_and_teach_it_to_none(small_set, monkeypatch):
     """Another scan, or the same one away from what was looked for; here both are of the one set at hand."""
-    monkeypatch.setattr(episodes_module, "EMPTY", 1.0)
-    monkeypatch.setattr(episodes_module, "EMPTY_COARSE", 1.0)
     monkeypatch.setattr(episodes_module, "ELSEWHERE", {"hippocampus": ("hippocampus",)})
-    episodes = Episodes(read_cases(small_set, "train"), seed=3)
+    mixture = Mixture(empty=1.0, empty_whole=1.0)
+    episodes = Episodes(read_cases(small_set, "train"), seed=3, mixture=mixture)
     empty = [e for e in (episodes.draw(n) for n in range(30)) if e.empty]
     assert len(empty) > 5
     for episode in empty:

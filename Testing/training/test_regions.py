@@ -5,6 +5,7 @@ import torch
 from IrisSegmentLib.training import episodes as episodes_module
 from IrisSegmentLib.training.cases import Case, read_cases
 from IrisSegmentLib.training.episodes import Episodes
+from IrisSegmentLib.training.mixture import Mixture
 from IrisSegmentLib.training.regions import MOST_UNLIKE, Region
 
 LOW, SIZE = np.array([10, 12, 8]), np.array([16, 12, 10])
@@ -73,11 +74,10 @@ def test_episodes_ask_for_regions_that_no_label_names(small_set, monkeypatch):
     cases = read_cases(small_set, "train")
     (name,) = cases
     monkeypatch.setattr(episodes_module, "TOLD", (name,))
-    monkeypatch.setattr(episodes_module, "DERIVED", 0.0)
 
     def shares(regions: float) -> list[float]:
-        monkeypatch.setattr(episodes_module, "REGIONS", regions)
-        drawn = [e for e in (Episodes(cases, seed=3).draw(n) for n in range(24)) if e.source == name]
+        episodes = Episodes(cases, seed=3, mixture=Mixture(regions=regions, derived=0))
+        drawn = [e for e in (episodes.draw(n) for n in range(24)) if e.source == name]
         assert len(drawn) > 5 and all((e.masks[: len(e.masks) - e.empty].sum((2, 3, 4)) > 2).all() for e in drawn)
         return [round(float(e.masks.mean()), 5) for e in drawn]
 

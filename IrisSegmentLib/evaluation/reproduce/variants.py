@@ -18,8 +18,8 @@ from ...engine import Engine
 from ...errors import IrisError
 from ...network import CONFIGS, NetworkConfig
 from ...training.arguments import add_train_arguments
-from ...training.episodes import MIXTURE
 from ...training.loop import Trainer
+from ...training.mixture import SOURCES
 from .measure import digest
 from .request import Request
 
@@ -82,7 +82,7 @@ def training_sets(request: Request, without: Sequence[str] = ()) -> list[str]:
     """Folder names of the sets that the training loop knows, also those without images, which come last."""
     known = {s.folder.name: True for s in request.sets}
     known.update({p.parent.name: False for p in request.data.glob("*/dataset.json") if p.parent.name not in known})
-    names = [n for n in sorted(known, key=lambda n: (not known[n], n)) if n in MIXTURE and n not in without]
+    names = [n for n in sorted(known, key=lambda n: (not known[n], n)) if n in SOURCES and n not in without]
     return names if any(known[n] for n in names) else []
 
 
