@@ -34,6 +34,7 @@ ELSEWHERE = {
     "sarcoma_pet": ("hippocampus", "cardiac_mr", "left_atrium"),
 }
 COARSE = 0.35  # share of episodes that look at whole scans
+ROUGH = {48: 32, 64: 48, 96: 64}  # cells of a look, and of a rough one, which costs a third as much
 ALONE = 0.5  # share of the others that show one class only, as the last look does
 
 
@@ -51,11 +52,13 @@ class Look:
         return most if self.cells <= 64 else most - 1
 
     @classmethod
-    def draw(cls, random: np.random.Generator) -> Look:
+    def draw(cls, random: np.random.Generator, rough: bool = False) -> Look:
+        """:param rough: by half to two thirds of the cells."""
         coarse = bool(random.random() < COARSE)
         alone = not coarse and bool(random.random() < ALONE)
         cells = (64, 96) if coarse else (64, 96, 96) if alone else (48, 64, 64)
-        return cls(coarse, alone, int(random.choice(cells)))
+        drawn = int(random.choice(cells))
+        return cls(coarse, alone, ROUGH[drawn] if rough else drawn)
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,14 @@ class Episodes:
         weights = np.array([parts[s] for s in self._sources])
         self._weights = weights / weights.sum()
 
-    def draw(self, number: int, turn: int | None = None) -> Episode:
+    def draw(self, number: int, turn: int | None = None, rough: bool = False) -> Episode:
         """The episode of a number.
 
         :param turn: decides the look, by default ``number``. Processes that wait for each other at every step give the
             step, so that none has more work than the others.
+        :param rough: whether the look is, as `Look.draw` says.
         """
-        look = Look.draw(np.random.default_rng((self._seed, number if turn is None else turn, 1)))
+        look = Look.draw(np.random.default_rng((self._seed, number if turn is None else turn, 1)), rough)
         random = np.random.default_rng((self._seed, number))
         while True:
             source = str(random.choice(self._sources, p=self._weights))

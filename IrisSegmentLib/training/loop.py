@@ -124,7 +124,7 @@ class Trainer:
         )  # fmt: skip
         while not self._stopping and self._progress() < 1:
             number = self.step * self.fabric.world_size + self.fabric.global_rank
-            episode = episodes.draw(number, self.step)
+            episode = episodes.draw(number, self.step, self._progress() < self.arguments.rough)
             with learning:
                 losses.append(self._learn(episode, self._progress()))
             self.seconds = time.monotonic() - started

@@ -75,6 +75,17 @@ def test_processes_that_wait_for_each_other_have_equal_work(small_set):
         assert ours.images.shape != theirs.images.shape or not torch.equal(ours.images, theirs.images)
 
 
+def test_a_rough_look_is_the_same_by_fewer_cells(small_set):
+    """As a run's first share can have them."""
+    looks = [[Look.draw(np.random.default_rng(n), rough) for rough in (False, True)] for n in range(40)]
+    assert {(fine.cells, rough.cells) for fine, rough in looks} == {(48, 32), (64, 48), (96, 64)}
+    assert all((fine.coarse, fine.alone) == (rough.coarse, rough.alone) for fine, rough in looks)
+    episodes = Episodes(read_cases(small_set, "train"), seed=3)
+    for number in range(6):
+        fine, rough = (episodes.draw(number, rough=r) for r in (False, True))
+        assert fine.source == rough.source and max(rough.images.shape[2:]) < max(fine.images.shape[2:])
+
+
 def test_some_views_show_nothing_of_the_task_and_teach_it_to_none(small_set, monkeypatch):
     """Another scan, or the same one away from what was looked for; here both are of the one set at hand."""
     monkeypatch.setattr(episodes_module, "ELSEWHERE", {"hippocampus": ("hippocampus",)})
