@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..context import tuning
 from ..context.appearance import Appearance
@@ -28,7 +27,7 @@ from .looks import closer_windows
 from .progress import Progress
 from .result import Result
 from .segmenting import Segmenting
-from .sight import Sight
+from .sight import Overview, Sight
 from .strategies import choose
 
 
@@ -73,8 +72,12 @@ class Engine:
         :raises Cancelled: when the progress was cancelled.
         """
         progress = progress or Progress()
-        preset = self.learned(image, segmentation, name=name, progress=progress.part(0.0, 0.5))
-        again = self.measure(image, segmentation, preset, progress=progress.part(0.5, 1.0))
+        progress.report(0.0, "Reading the reference")
+        _check_reference(image, segmentation)
+        overview = self.sight.overview(image)
+        preset = self._learned(image, segmentation, name, progress.part(0.0, 0.5), overview)
+        trial = Segmenting(self.sight, image, preset, progress.part(0.5, 1.0), overview).result()
+        again = _found(trial.segmentation, segmentation)
         (reference,) = preset.references
         tried = replace(
             reference, appearance=Appearance.of(image), volumes_ml=segmentation.volumes_ml(), found_again=again
@@ -84,7 +87,8 @@ class Engine:
     def learned(
         self, image: Volume, segmentation: Segmentation, *, name: str, progress: Progress | None = None
     ) -> Preset:
-        """`encode` without the trial, in half the time: for pools, banks and tuning, which have many references.
+        """`encode` without the trial, in little more than half the time: for pools, banks and tuning, which have many
+        references.
 
         :raises IrisError: when image and segmentation lie on different grids, or a segment is empty.
         :raises Cancelled: when the progress was cancelled.
@@ -92,26 +96,36 @@ class Engine:
         progress = progress or Progress()
         progress.report(0.0, "Reading the reference")
         _check_reference(image, segmentation)
-        sight, intensity = self.sight, self.sight.inputs.intensity(image)
+        return self._learned(image, segmentation, name, progress)
+
+    def _learned(
+        self, image: Volume, segmentation: Segmentation, name: str, progress: Progress,
+        overview: Overview | None = None,
+    ) -> Preset:
+        """:param overview: of the image, where it is known already."""
+        sight = self.sight
         key = content_hash(image, segmentation, self.network.hash, PREPROCESSING)
         reference = self._cache.get(key)
         if reference is None:
             progress.report(0.2, "Learning from the whole scan")
-            whole = sight.inputs.whole_scan(image)
-            features, masks = sight.features(whole, image, intensity), sight.masks(whole, segmentation)
-            levels = {"coarse": sight.learned(features, masks)}
-            seen = sight.meeting(features)
+            overview = overview or sight.overview(image)
+            masks = sight.masks(overview.window, segmentation)
+            levels = {"coarse": sight.learned(overview.features, masks)}
+            seen = sight.meeting(overview.features)
             vectors = class_vectors(seen, masks, self.network.config.align_corners)
             windows, places = closer_windows(sight.inputs, image, segmentation)
             for n, (level, (window, shown)) in enumerate(windows.items()):
                 progress.report(0.5 + 0.5 * n / len(windows), "Learning from a closer look")
-                levels[level] = sight.learned(sight.features(window, image, intensity), sight.masks(window, shown))
+                levels[level] = sight.learned(
+                    sight.features(window, image, overview.intensity), sight.masks(window, shown)
+                )
             reference = Reference(
                 levels, windows["fine"][0].extent, places=places, vector=scan_vector(seen), class_vectors=vectors
             )
             self._cache.put(key, reference)
         progress.report(1.0, "Reference learned")
         words = tuple(Segment(s.name, s.color, s.terminology, 0, n + 1) for n, s in enumerate(segmentation.segments))
+        intensity = overview.intensity if overview else sight.inputs.intensity(image)
         return Preset(
             name, words, (reference,), self.network.hash, PREPROCESSING, intensity.modality, image.spacing
         )
@@ -133,8 +147,7 @@ class Engine:
         :raises IrisError: as `segment`.
         :raises Cancelled: when the progress was cancelled.
         """
-        found = self.segment(image, preset, progress=progress).segmentation
-        return tuple(_overlap(found.mask(n), segmentation.mask(n)) for n in range(len(preset.segments)))
+        return _found(self.segment(image, preset, progress=progress).segmentation, segmentation)
 
     def choose(
         self,
@@ -186,18 +199,13 @@ class Engine:
         In the whole scan: a closer look would follow the size of the segmentation, and that of a first answer is often
         off; a scan then found itself among 14 a quarter of the time instead of three quarters.
         """
-        window = self.sight.inputs.whole_scan(image)
-        masks = self.sight.masks(window, segmentation)
-        return class_vectors(self._scan_features(image), masks, self.network.config.align_corners)
+        whole = self.sight.overview(image)
+        masks = self.sight.masks(whole.window, segmentation)
+        return class_vectors(self.sight.meeting(whole.features), masks, self.network.config.align_corners)
 
     def scan_vector(self, image: Volume) -> NDArray[np.float16]:
         """What a whole scan looks like to the network, for image retrieval: (D,), of length one."""
-        return scan_vector(self._scan_features(image))
-
-    def _scan_features(self, image: Volume) -> list[Tensor]:
-        """Of the whole scan, at the scales that meet the task embedding."""
-        sight = self.sight
-        return sight.meeting(sight.features(sight.inputs.whole_scan(image), image, sight.inputs.intensity(image)))
+        return scan_vector(self.sight.meeting(self.sight.overview(image).features))
 
     def tune(
         self,
@@ -285,6 +293,11 @@ class Engine:
                 f"The numbers of the preset '{made.name}' are not this network's, though it says so; it is damaged or "
                 "was tampered with, so encode its references again."
             )
+
+
+def _found(found: Segmentation, marked: Segmentation) -> tuple[float, ...]:
+    """Dice per segment of two segmentations of the same."""
+    return tuple(_overlap(found.mask(n), marked.mask(n)) for n in range(len(found.segments)))
 
 
 def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:

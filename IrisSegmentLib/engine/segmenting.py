@@ -21,27 +21,30 @@ from .doubting import doubt_of
 from .looks import FAINT, LEAST, STILL, Seen, blended, closer_window, confidence, where, without
 from .progress import Progress
 from .result import Result
-from .sight import Agreed, Sight, filled
+from .sight import Agreed, Overview, Sight, filled
 
 
 class Segmenting:
     """
     :param preset: made by the network of ``sight``.
+    :param overview: of the image, where it is known already.
 
     Example::
 
         result = Segmenting(sight, image, preset, progress).result()
     """
 
-    def __init__(self, sight: Sight, image: Volume, preset: Preset, progress: Progress) -> None:
+    def __init__(
+        self, sight: Sight, image: Volume, preset: Preset, progress: Progress, overview: Overview | None = None
+    ) -> None:
         self._started = time.perf_counter()
         self._sight, self._image, self._preset, self._progress = sight, image, preset, progress
         progress.report(0.0, f"Looking at {image.name}")
-        self._intensity = sight.inputs.intensity(image)
-        self._whole = sight.inputs.whole_scan(image)
+        overview = overview or sight.overview(image)
+        self._whole, self._intensity = overview.window, overview.intensity
         progress.report(0.1, f"Finding {preset.name} in {image.name}")
         self._coarse = preset.embeddings("coarse")
-        self._first = sight.answered(self._whole, image, self._coarse, self._intensity)
+        self._first = sight.answered(overview.features, self._coarse)
 
     def result(self) -> Result:
         """
@@ -75,7 +78,7 @@ class Segmenting:
         extent = tuple(LEAST * e for e in preset.extent)
         closer = closer_window(sight.inputs, image, box, not preset.places(), extent)  # type: ignore[arg-type]
         fine = preset.embeddings("fine")
-        second = sight.answered(closer, image, fine, self._intensity)
+        second = sight.answered(sight.features(closer, image, self._intensity), fine)
         seen = blended(self._whole.seen_from(closer, logits), sight.logits(second))
         agreed = sight.agreed(second, fine, seen)
         if not preset.places():
@@ -99,7 +102,7 @@ class Segmenting:
                 progress.report((turn + n / len(places)) / 2, words)
                 closer, seen[n] = sight.inputs.over_one(image, box), box
                 own = preset.embeddings(alone(n))
-                answered = sight.answered(closer, image, own, self._intensity)
+                answered = sight.answered(sight.features(closer, image, self._intensity), own)
                 looks[n] = (closer, blended(window.seen_from(closer, logits[n : n + 1]), sight.logits(answered)))
                 (agreed[n],) = sight.agreed(answered, own, looks[n][1])
         return looks, agreed

@@ -19,13 +19,26 @@ Agreed: TypeAlias = tuple[float | None, float | None]  # both ways, as `Affinity
 
 
 @dataclass(frozen=True)
+class Overview:
+    """A whole scan as the network sees it, with which learning, segmenting and comparing begin.
+
+    :param features: of the window that shows all of the scan.
+    """
+
+    window: Window
+    intensity: Intensity
+    features: list[Tensor]
+
+
+@dataclass(frozen=True)
 class Sight:
     """A network where it runs, with what it is shown of scans and in which precision it computes.
 
     Example::
 
-        answered = sight.answered(window, image, embeddings, sight.inputs.intensity(image))
-        logits = sight.logits(answered)         # (K, D, H, W), on the window's axes
+        whole = sight.overview(image)
+        answered = sight.answered(whole.features, embeddings)
+        logits = sight.logits(answered)         # (K, D, H, W), on the axes of whole.window
     """
 
     network: Iris
@@ -39,6 +52,10 @@ class Sight:
         precision = Precision.of(device)
         precision.prepare(network)
         return cls(network, device, precision, Inputs.of(network.config))
+
+    def overview(self, image: Volume) -> Overview:
+        window, intensity = self.inputs.whole_scan(image), self.inputs.intensity(image)
+        return Overview(window, intensity, self.features(window, image, intensity))
 
     def features(self, window: Window, image: Volume, intensity: Intensity) -> list[Tensor]:
         """Of what a window shows: learning, answering and comparing read them and leave them as they are."""
@@ -61,9 +78,8 @@ class Sight:
             kept = self.network.learned(features, masks)
         return kept.half()  # as they are stored, so that a preset gives the same voxels before and after it was saved
 
-    def answered(self, window: Window, image: Volume, embeddings: TaskEmbeddings, intensity: Intensity) -> Answered:
-        """What the network answers of a target through a window."""
-        features = self.features(window, image, intensity)
+    def answered(self, features: list[Tensor], embeddings: TaskEmbeddings) -> Answered:
+        """What the network answers of a target whose features these are."""
         with torch.inference_mode(), self.precision.autocast():
             return self.network.answered(features, self.here(embeddings))
 

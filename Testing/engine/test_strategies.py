@@ -120,7 +120,8 @@ def test_what_one_class_is_given_does_not_change_another(pool, hippocampi):
     others."""
     exact = Engine(device="cpu")
     exact.sight = replace(exact.sight, network=load_network(), precision=Precision("cpu", False))
-    names, features = list(pool.segments), exact._scan_features(hippocampi[3][0])
+    names, whole = list(pool.segments), exact.sight.overview(hippocampi[3][0])
+    features = exact.sight.meeting(whole.features)
     one, two = [0], [1, 2]
     carried = []
     for chosen in [{names[0]: one, names[1]: two}, {names[0]: one}, {names[1]: two}]:
