@@ -37,8 +37,8 @@ class Mixture:
     derived: float = 0.2
     empty: float = 0.25
     empty_whole: float = 0.6
-    contrast: float = 0.4
-    pose: float = 0.4
+    contrast: float = 0.25
+    pose: float = 0.25
 
     def without(self, kinds: Collection[str]) -> Mixture:
         """:param kinds: of `KINDS`."""

@@ -22,7 +22,7 @@ class TaskAugmentation:
 
     Example::
 
-        change = TaskAugmentation(np.random.default_rng(0), 0.4, 0.4)
+        change = TaskAugmentation(np.random.default_rng(0), 0.25, 0.25)
         images = change.of_grays(images, inside)                    # views (1, D, H, W) and where they show the scan
         images, masks = change.of_pose(images), change.of_pose(masks)   # (B, C, D, H, W), all of them turned alike
     """
