@@ -1,1 +1,1 @@
-"""Train the network: episodes from real scans, synthetic tasks, augmentation, and a loop that can be resumed."""
+"""Train the network: episodes from real scans and from tasks that no one drew, and a loop that can be resumed."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import IrisError
 from .augmentation import vary
 from .cases import Case
 from .derived import Derivation
@@ -53,7 +54,7 @@ class Look:
 
     @classmethod
     def draw(cls, random: np.random.Generator, rough: bool = False) -> Look:
-        """:param rough: by half to two thirds of the cells."""
+        """:param rough: by fewer cells, as `ROUGH` says."""
         coarse = bool(random.random() < COARSE)
         alone = not coarse and bool(random.random() < ALONE)
         cells = (64, 96) if coarse else (64, 96, 96) if alone else (48, 64, 64)
@@ -87,6 +88,7 @@ class Episodes:
 
     :param cases: by set, the training split.
     :param views: views per episode.
+    :raises IrisError: when nothing is left to ask.
     """
 
     def __init__(
@@ -98,6 +100,8 @@ class Episodes:
         self._mixture = mixture or Mixture()
         parts = self._mixture.sources
         self._sources = [s for s in parts if s in cases or s in MADE]
+        if not self._sources:
+            raise IrisError("No task is left to train on; leave out fewer kinds, or name more sets.")
         weights = np.array([parts[s] for s in self._sources])
         self._weights = weights / weights.sum()
 

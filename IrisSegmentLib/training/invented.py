@@ -115,7 +115,7 @@ class Anatomy:
         return Case(name, None, self._warped(labels).short(), np.ones(3), 0.0, {})
 
     def shown(self, cases: list[Case]) -> list[int]:
-        """The labels that all patients have, none of them as large as half of a body."""
+        """The labels that can be asked for: all patients have enough of them, and they leave enough of the scan."""
         counts = torch.stack([torch.bincount(c.labels.flatten(), minlength=64) for c in cases])
         most = MOST * torch.tensor([[c.labels.numel()] for c in cases])
         fit = ((counts >= LEAST) & (counts < most)).all(0)

@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 import torch
 
+from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.training.episodes import Episodes
 from IrisSegmentLib.training.invented import LEAST, MOST, Anatomy, Organ
 from IrisSegmentLib.training.mixture import INVENTED, KINDS, SHARES, SOURCES, Mixture
@@ -67,3 +69,5 @@ def test_a_mixture_without_some_kinds():
     nothing = Mixture().without(KINDS)
     assert not nothing.sources and not any(getattr(nothing, share) for share in SHARES)
     assert Mixture().without([]) == Mixture()
+    with pytest.raises(IrisError, match="No task is left"):
+        Episodes({}, seed=0, mixture=nothing)
