@@ -22,7 +22,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--rough", type=float, default=0.0, metavar="SHARE",
-        help="first share of the run, 0 to 1, that looks by two thirds of the cells: some three steps in the time of one, "
+        help="first share of the run, 0 to 1, that looks by two thirds of the cells: three steps in the time of one, "
         "for a network that knows nothing yet (default: 0)",
     )  # fmt: skip
     parser.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
