@@ -89,7 +89,7 @@ def test_one_target_is_stopped_and_the_others_go_on(panel):
     SlicerRuntime.waitFor(lambda: seen.add(cell(panel, 1, columns.RESULT)) or not panel.logic.busy, 60)
     SlicerRuntime.processEvents(0.1)
     assert any(words.endswith("%") or words.endswith("left") for words in seen), seen
-    assert set(results()) == {"Patient B"} and panel.ui.statusLabel.text == "1 of 2 volumes segmented."
+    assert set(results()) == {"Patient B"} and panel.ui.statusLabel.text == "1 of 2 volumes segmented, 1 stopped."
     assert cell(panel, 1, columns.STATE) == "done" and table.cellWidget(1, columns.STOP) is None
 
 

@@ -173,9 +173,14 @@ class TargetsPanel:
         if all(state == "cancelled" for state, words in run.values()):
             self._teller.fail("")
             return
-        done = sum(state == "done" for state, words in run.values())
+        states = [state for state, words in run.values()]
+        done, stopped = states.count("done"), states.count("cancelled")
         failures = [words for state, words in run.values() if state == "failed"]
         sentence = _("{done} of {count} volumes segmented.").format(done=done, count=len(run))
+        if stopped:
+            sentence = _("{done} of {count} volumes segmented, {stopped} stopped.").format(
+                done=done, count=len(run), stopped=stopped
+            )
         tell = self._teller.fail if failures else self._teller.end
         tell(" ".join([sentence, *failures[:1]]))
 
