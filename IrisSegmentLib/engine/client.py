@@ -60,6 +60,7 @@ class Job:
     on_taken: Callable[[], None]
     number: int
     state: str = "waiting"
+    stopping: bool = False  # it was cancelled while it ran, and is about to end
     error: str = ""
     _cancel: Callable[[Job], None] = field(default=lambda job: None, repr=False)
 
@@ -424,9 +425,8 @@ class EngineClient:
             self._end(job, "failed", str(message["error"]))
 
     def _finish(self, job: Job, value: Any) -> None:
-        if job.ended:
-            return
-        self._end(job, "done", value=value)
+        # What was all but done when it was cancelled leaves nothing either.
+        self._end(job, "cancelled" if job.stopping else "done", value=value)
 
     def _died(self, life: int) -> None:
         job = self._running
@@ -449,6 +449,7 @@ class EngineClient:
             self._waiting.remove(job)
             self._end(job, "cancelled")
             return
+        job.stopping = True
         self._transport.write(to_line({"verb": "cancel", "job": job.number}))
         self._transport.after(self._grace, lambda: self._lose_patience(job))
 

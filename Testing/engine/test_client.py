@@ -102,6 +102,17 @@ def test_cancel_takes_less_than_a_second(bench, preset, moment):
     assert first.state == second.state == "cancelled" and not bench.errors and not bench.client.busy
 
 
+def test_what_was_all_but_done_when_it_was_cancelled_leaves_nothing(bench, preset, hippocampi):
+    """The worker has nothing more to ask when the click comes, and its answer is on the way."""
+    job = bench.ask("segment", hippocampi[1][0], preset)
+    hear = job.on_progress
+    job.on_progress = lambda share, words: (hear(share, words), job.cancel() if share >= 1 else None)
+    bench.wait(job)
+    assert job.state == "cancelled" and not bench.errors and not any(t[0] == "done" for t in bench.told)
+    bench.wait(bench.ask("segment", hippocampi[1][0], preset))
+    assert bench.answer.segmentation.shape == hippocampi[1][0].shape
+
+
 def test_jobs_wait_their_turn_and_all_come(bench, preset, hippocampi):
     jobs = [bench.ask("segment", image, preset) for image, _ in hippocampi]
     jobs[1].cancel()

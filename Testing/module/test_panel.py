@@ -208,10 +208,10 @@ def test_a_worker_killed_in_mid_run_is_one_sentence_and_the_next_click_works(pan
     assert set(results()) == {"B"}
 
 
-def test_cancel_stops_within_a_second_and_begins_nothing_more(panel):
+def test_cancel_stops_within_a_second_and_leaves_nothing(panel):
     import slicer
 
-    for case, name in (("023", "A"), ("035", "B"), ("038", "C"), ("035", "D")):
+    for case, name in (("023", "A"), ("035", "B"), ("038", "C")):
         load(case, name)
     choose(panel, slicer.util.getNode("A"), mark("023"))
     encode(panel)
@@ -221,9 +221,8 @@ def test_cancel_stops_within_a_second_and_begins_nothing_more(panel):
     assert len(before) < 2, "nothing is left to cancel"
     panel.ui.cancelButton.click()
     SlicerRuntime.waitFor(lambda: not panel.logic.busy, 2)
-    # What was all but done when the click came may have been finished; nothing was begun after it.
-    assert time.monotonic() - started < 1.0 and before <= set(results()) and len(results()) <= len(before) + 1
-    assert panel.ui.segmentButton.enabled and "stopped" in panel.ui.statusLabel.text.lower()
+    assert time.monotonic() - started < 1.0 and set(results()) == before
+    assert panel.ui.segmentButton.enabled and "Stopped" in panel.ui.statusLabel.text
 
 
 def test_a_target_removed_or_changed_in_mid_run_is_reported_not_overwritten(panel):
