@@ -77,7 +77,7 @@ class Engine:
         overview = self.sight.overview(image)
         preset = self._learned(image, segmentation, name, progress.part(0.0, 0.5), overview)
         trial = Segmenting(self.sight, image, preset, progress.part(0.5, 1.0), overview).result()
-        again = _found(trial.segmentation, segmentation)
+        again = _overlaps(trial.segmentation, segmentation)
         (reference,) = preset.references
         tried = replace(
             reference, appearance=Appearance.of(image), volumes_ml=segmentation.volumes_ml(), found_again=again
@@ -147,7 +147,7 @@ class Engine:
         :raises IrisError: as `segment`.
         :raises Cancelled: when the progress was cancelled.
         """
-        return _found(self.segment(image, preset, progress=progress).segmentation, segmentation)
+        return _overlaps(self.segment(image, preset, progress=progress).segmentation, segmentation)
 
     def choose(
         self,
@@ -295,7 +295,7 @@ class Engine:
             )
 
 
-def _found(found: Segmentation, marked: Segmentation) -> tuple[float, ...]:
+def _overlaps(found: Segmentation, marked: Segmentation) -> tuple[float, ...]:
     """Dice per segment of two segmentations of the same."""
     return tuple(_overlap(found.mask(n), marked.mask(n)) for n in range(len(found.segments)))
 

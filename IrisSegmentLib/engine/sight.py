@@ -54,6 +54,7 @@ class Sight:
         return cls(network, device, precision, Inputs.of(network.config))
 
     def overview(self, image: Volume) -> Overview:
+        """All of a scan, looked at once."""
         window, intensity = self.inputs.whole_scan(image), self.inputs.intensity(image)
         return Overview(window, intensity, self.features(window, image, intensity))
 

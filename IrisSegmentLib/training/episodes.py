@@ -35,8 +35,8 @@ ELSEWHERE = {
     "sarcoma_pet": ("hippocampus", "cardiac_mr", "left_atrium"),
 }
 COARSE = 0.35  # share of episodes that look at whole scans
-ROUGH = {48: 32, 64: 48, 96: 64}  # cells of a look, and of a rough one, which costs a third as much
 ALONE = 0.5  # share of the others that show one class only, as the last look does
+ROUGH = {48: 32, 64: 48, 96: 64}  # cells of a look, and of a rough one, which costs a third as much
 
 
 @dataclass(frozen=True)
@@ -171,14 +171,14 @@ class Episodes:
     def _invented(self, look: Look, random: np.random.Generator) -> Episode | None:
         """Views of different patients of an anatomy that is never seen again, or, last, of another such anatomy."""
         anatomy = Anatomy(random)
-        cases = [anatomy.patient(f"{INVENTED} {n}") for n in range(look.views(self._views))]
+        cases = [anatomy.patient() for _ in range(look.views(self._views))]
         present = anatomy.shown(cases)
         if not present:
             return None
         classes = _some(present, look, random)
         masks = [torch.stack([c.labels == k for k in classes]) for c in cases]
         empty = random.random() < self._mixture.empty
-        elsewhere = Anatomy(random).patient(f"{INVENTED} elsewhere") if empty else None
+        elsewhere = Anatomy(random).patient() if empty else None
         return self._views_of(cases, masks, INVENTED, look, random, elsewhere=elsewhere)
 
     def _views_of(

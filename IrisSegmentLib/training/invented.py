@@ -8,6 +8,7 @@ the cohorts that labelled sets are (anatomix, Dey et al., 2025).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from ..network.blocks import raising
 from .cases import Case
+from .mixture import INVENTED
 from .views import rotation
 
 SIDES = (56, 88)  # voxels of a scan along each axis, least and most
@@ -74,7 +76,7 @@ class Organ:
         far = torch.zeros([w.stop - w.start for w in where])
         for (along_x, along_y, along_z), r in zip(self.turn.T.tolist(), radius.tolist(), strict=True):
             far += ((along_x * x[:, None, None] + along_y * y[:, None] + along_z * z) / r).square()
-        far = far.sqrt() + raised(self.surface[None], far.shape)[0]
+        far = far.sqrt() + _raised(self.surface[None], far.shape)[0]
         part = labels[where[0], where[1], where[2]]
         part[far < 1] = label
         if self.hollow:
@@ -86,7 +88,7 @@ class Anatomy:
     Example::
 
         anatomy = Anatomy(np.random.default_rng(0))
-        cases = [anatomy.patient("one"), anatomy.patient("other")]
+        cases = [anatomy.patient(), anatomy.patient()]
         classes = anatomy.shown(cases)              # labels that can be asked for
     """
 
@@ -99,11 +101,11 @@ class Anatomy:
         body = Organ(np.full(3, 0.5), random.uniform(0.4, 0.55, 3), np.eye(3), random.normal(0, 0.15, (4, 4, 4)), 0.0)
         self._body = body if random.random() < BODY else None
 
-    def patient(self, name: str) -> Case:
+    def patient(self) -> Case:
         """Labels without an image: 0 is air."""
         random = self._random
         tissues = self._tissues + random.normal(0, OTHER_TISSUE, self._tissues.shape)
-        labels = _highest(raised(tissues, self._size.tolist())) + 1
+        labels = _highest(_raised(tissues, self._size.tolist())) + 1
         label = len(tissues) + 1
         for organ in self._organs:
             organ.of_patient(random).paste(labels, label)
@@ -112,7 +114,7 @@ class Anatomy:
             inside = torch.zeros_like(labels)
             self._body.of_patient(random).paste(inside, 1)
             labels *= inside
-        return Case(name, None, self._warped(labels).short(), np.ones(3), 0.0, {})
+        return Case(INVENTED, None, self._warped(labels).short(), np.ones(3), 0.0, {})
 
     def shown(self, cases: list[Case]) -> list[int]:
         """The labels that can be asked for: all patients have enough of them, and they leave enough of the scan."""
@@ -123,7 +125,7 @@ class Anatomy:
 
     def _warped(self, labels: Tensor) -> Tensor:
         """Each voxel from another place; beyond the sides it is as at them."""
-        moved = raised(self._random.normal(0, WARP, (3, 5, 5, 5)), labels.shape)
+        moved = _raised(self._random.normal(0, WARP, (3, 5, 5, 5)), labels.shape)
         place = torch.zeros(labels.shape, dtype=torch.int32)
         for n, size in enumerate(labels.shape):
             along = torch.arange(size).reshape([size if k == n else 1 for k in range(3)])
@@ -140,8 +142,9 @@ def _highest(fields: Tensor) -> Tensor:
     return which
 
 
-def raised(knots: np.ndarray, size: torch.Size | list[int]) -> Tensor:
-    """Fields through knots (C, a, b, c), trilinear: (C, X, Y, Z)."""
+def _raised(knots: np.ndarray, size: Sequence[int]) -> Tensor:
+    """Fields through knots (C, a, b, c), trilinear: (C, X, Y, Z), by matrix products: from so few knots they take a
+    twentieth of the time that `upsample` takes."""
     fields = torch.from_numpy(knots.astype(np.float32))
     by_x, by_y, by_z = (raising(few, many, True) for few, many in zip(fields.shape[1:], size, strict=True))
     fields = by_y @ (fields @ by_z.T)  # (C, a, Y, Z)

@@ -22,9 +22,9 @@ class Mixture:
     :param sources: what an episode is of: how often each set, and each of `MADE`, in parts of the sum of those at hand.
     :param regions: share of the real episodes that ask for a region that no label names, where labels tell of one.
     :param derived: share of the real episodes that ask for what is made from the labels.
-    :param empty: share of the closer looks of which one view shows nothing of the task: nothing is what must be found
-        in it; empty_whole: of the looks at whole scans, since it is they that say whether there is anything to look
-        closer at.
+    :param empty: share of the closer looks, and of all looks at invented anatomies, of which one view shows nothing of
+        the task: nothing is what must be found in it; empty_whole: of the looks at whole real scans, since it is they
+        that say whether there is anything to look closer at.
     :param contrast, pose: shares of the episodes that are given another, alike in all their views.
 
     Example::

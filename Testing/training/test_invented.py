@@ -10,7 +10,7 @@ from IrisSegmentLib.training.mixture import INVENTED, KINDS, SHARES, SOURCES, Mi
 
 def patients(seed: int, count: int = 3):
     anatomy = Anatomy(np.random.default_rng(seed))
-    cases = [anatomy.patient(str(n)) for n in range(count)]
+    cases = [anatomy.patient() for _ in range(count)]
     return anatomy, cases
 
 

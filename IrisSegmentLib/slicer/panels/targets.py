@@ -176,11 +176,9 @@ class TargetsPanel:
         states = [state for state, words in run.values()]
         done, stopped = states.count("done"), states.count("cancelled")
         failures = [words for state, words in run.values() if state == "failed"]
-        sentence = _("{done} of {count} volumes segmented.").format(done=done, count=len(run))
-        if stopped:
-            sentence = _("{done} of {count} volumes segmented, {stopped} stopped.").format(
-                done=done, count=len(run), stopped=stopped
-            )
+        plain = _("{done} of {count} volumes segmented.")
+        partly = _("{done} of {count} volumes segmented, {stopped} stopped.")
+        sentence = (partly if stopped else plain).format(done=done, count=len(run), stopped=stopped)
         tell = self._teller.fail if failures else self._teller.end
         tell(" ".join([sentence, *failures[:1]]))
 
