@@ -6,6 +6,7 @@ Who only carries a preset, as Slicer does, needs no torch, whose import takes se
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -21,6 +22,11 @@ Numbers: TypeAlias = Mapping[str, NDArray]  # by name
 def alone(segment: int) -> str:
     """The level that looks at one segment alone, by its place in the preset."""
     return f"class{segment}"
+
+
+def altered(level: str, number: int) -> str:
+    """The same level, seen through one of several alterations."""
+    return f"{level}~{number}"
 
 
 class Stored(Mapping[str, "TaskEmbeddings"]):
@@ -63,15 +69,21 @@ def sizes_of(levels: Mapping[str, TaskEmbeddings]) -> set[tuple]:
 
 
 def levels_of(numbers: Numbers, prefix: str, classes: int, places: int) -> Stored:
-    """What a file holds under names that begin with ``prefix``.
+    """What a file holds under names that begin with ``prefix``: every level, and through as many alterations as there
+    are, every level again.
 
     :param places: how many of the classes have a place, and so a look of their own: all or none.
     :raises ValueError: when it is not that.
     """
     if places not in (0, classes):
         raise ValueError("places do not fit the segments")
-    found = {level: _checked(numbers, f"{prefix}.{level}", classes) for level in LEVELS}
-    return Stored(found | {alone(n): _checked(numbers, f"{prefix}.{alone(n)}", 1) for n in range(places)})
+    counts = {level: classes for level in LEVELS} | {alone(n): 1 for n in range(places)}
+    shown = dict(counts)
+    for n in count():
+        if f"{prefix}.{altered(LEVELS[0], n)}.tokens.0" not in numbers:
+            break
+        shown |= {altered(level, n): of for level, of in counts.items()}
+    return Stored({level: _checked(numbers, f"{prefix}.{level}", of) for level, of in shown.items()})
 
 
 def _checked(numbers: Numbers, prefix: str, classes: int) -> Numbers:

@@ -14,7 +14,9 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count, takewhile
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,13 +28,13 @@ from ..errors import IrisError
 from ..imaging.volume import Segment, plain
 from .appearance import Appearance
 from .arrangement import Place, mean_place
-from .levels import Numbers, levels_of, numbers_of, sizes_of
+from .levels import LEVELS, Numbers, altered, levels_of, numbers_of, sizes_of
 from .privacy import scrubbed
 
 if TYPE_CHECKING:
     from ..network import NetworkConfig, TaskEmbeddings
 
-SCHEMA = 3
+SCHEMA = 4
 EXTENSION = ".iris"
 LARGEST_FILE = 256 * 2**20  # bytes; a stranger's file is not read beyond this
 LARGEST_HEADER = 4 * 2**20
@@ -42,6 +44,7 @@ DAMAGED = (
     SafetensorError, struct.error, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
     RecursionError, MemoryError,
 )  # fmt: skip
+WORTH = 0.02  # Dice that altered looks must find more of the references in their own scans, to be taken at targets
 REMEMBERED = 20  # earlier states of a preset that are kept
 
 
@@ -49,13 +52,15 @@ REMEMBERED = 20  # earlier states of a preset that are kept
 class Reference:
     """What the network keeps of one reference.
 
-    :param levels: embeddings of all segments of the preset by `LEVELS`, and of one segment by `alone`.
+    :param levels: embeddings of all segments of the preset by `LEVELS`, and of one segment by `alone`; the same through
+        each alteration, by `altered`, where these find at least as much in its own scan.
     :param extent: size of the closer look at it, in mm along R, A, S.
     :param enabled: whether the reference takes part; it can be switched off and on again.
     :param places: of the segments; none when it was not looked at segment by segment.
-    :param appearance: what its scan looked like; None where it is not known, as the next four.
+    :param appearance: what its scan looked like; None where it is not known, as the next five.
     :param volumes_ml: of its segments.
-    :param found_again: Dice, per segment, of what it finds in its own scan with what was marked there, 0..1.
+    :param found_again: Dice, per segment, of what it finds in its own scan with what was marked there, 0..1;
+        found_altered: the same with altered looks beside, none where they were not tried.
     :param vector: what its whole scan looks like to the network, (D,) of length one.
     :param class_vectors: what its segments look like to the network, (K, D) of length one.
     """
@@ -67,6 +72,7 @@ class Reference:
     appearance: Appearance | None = None
     volumes_ml: tuple[float, ...] = ()
     found_again: tuple[float, ...] = ()
+    found_altered: tuple[float, ...] = ()
     vector: NDArray[np.float16] | None = None
     class_vectors: NDArray[np.float16] | None = None
 
@@ -188,6 +194,17 @@ class Preset:
         """Per segment, how much of it the references that are switched on find in their own scans (Dice, 0..1), the
         mean; None where none tells. What is not found at home is hardly found elsewhere."""
         return self._mean([r.found_again for r in self.references if r.enabled])
+
+    @property
+    def alterations(self) -> int:
+        """Through how many alterations targets are looked at too: as many as are known, where the references that are
+        switched on find more of themselves so, on average; else none."""
+        gains = [
+            mean(r.found_altered) - mean(r.found_again) if r.found_altered and r.found_again else 0.0
+            for r in self.enabled()
+        ]
+        known = (any(altered(LEVELS[0], n) in r.levels for r in self.enabled()) for n in count())
+        return sum(1 for _ in takewhile(bool, known)) if mean(gains) >= WORTH else 0
 
     def _mean(self, of_references: Sequence[tuple[float, ...]]) -> tuple[float | None, ...]:
         known = [numbers for numbers in of_references if len(numbers) == len(self.segments)]
@@ -335,14 +352,14 @@ def _migrated(words: dict[str, Any]) -> dict[str, Any]:
         new: dict[str, Any] = {"appearance": None, "volumes_ml": [], "places": []}
         references = [{**new, **reference} for reference in words["references"]]
         words = {"tuning": None, "history": [], **words, "references": references, "schema": 2}
-    if words["schema"] == 2:  # before references told what they find again of themselves
+    if words["schema"] in (2, 3):  # before references told what they find again of themselves, and by altered looks
         history = [{**v, "references": _untold(v["references"])} for v in words["history"]]
-        words = {**words, "references": _untold(words["references"]), "history": history, "schema": 3}
+        words = {**words, "references": _untold(words["references"]), "history": history, "schema": 4}
     return words
 
 
 def _untold(references: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"found_again": [], **r} for r in references]
+    return [{"found_again": [], "found_altered": [], **r} for r in references]
 
 
 def _reference_out(reference: Reference) -> dict[str, Any]:
@@ -352,6 +369,7 @@ def _reference_out(reference: Reference) -> dict[str, Any]:
         "appearance": None if reference.appearance is None else reference.appearance.words(),
         "volumes_ml": list(reference.volumes_ml),
         "found_again": list(reference.found_again),
+        "found_altered": list(reference.found_altered),
         "places": [p.numbers() for p in reference.places],
     }
 
@@ -368,6 +386,7 @@ def _references_in(
             _appearance(r["appearance"]),
             numbers(r["volumes_ml"], classes) if r["volumes_ml"] else (),
             numbers(r["found_again"], classes) if r["found_again"] else (),
+            numbers(r["found_altered"], classes) if r["found_altered"] else (),
             _vectors(tensors.get(f"{prefix}{n}.vector"), 1),
             _vectors(tensors.get(f"{prefix}{n}.classes"), 2, classes),
         )

@@ -128,10 +128,10 @@ def same_scan(a: Reference, b: Reference) -> bool:
 
 def moved(reference: Reference, shift: Shift) -> Reference:
     """A reference with its tokens shifted."""
-    levels = {
+    levels = dict(reference.levels) | {
         level: replace(kept, tokens=tuple((t + s.cpu()).half() for t, s in zip(kept.tokens, shift[level], strict=True)))
-        for level, kept in reference.levels.items()
-    }
+        for level, kept in reference.levels.items() if level in shift
+    }  # fmt: skip
     return replace(reference, levels=levels)
 
 

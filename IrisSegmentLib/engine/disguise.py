@@ -169,5 +169,9 @@ class Disguise:
 
 def _stripped(references: Sequence[Reference]) -> tuple[Reference, ...]:
     return tuple(
-        Reference(r.levels, r.extent, r.enabled, r.places, class_vectors=r.class_vectors) for r in references
+        Reference(
+            r.levels, r.extent, r.enabled, r.places, found_again=r.found_again, found_altered=r.found_altered,
+            class_vectors=r.class_vectors,
+        )
+        for r in references
     )

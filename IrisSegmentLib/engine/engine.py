@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from ..context.appearance import Appearance
 from ..context.bank import MemoryBank
 from ..context.cache import EmbeddingCache, content_hash
 from ..context.ensemble import joined
+from ..context.levels import altered
 from ..context.pool import Pool
 from ..context.preset import Preset, Reference, Tuning, fits
 from ..context.retrieval import class_vectors, scan_vector
@@ -22,6 +24,7 @@ from ..errors import IrisError
 from ..imaging.volume import Segment, Segmentation, Volume, same_grid
 from ..imaging.window import PREPROCESSING
 from ..network import Iris, load_network
+from .alterations import ALTERATIONS
 from .device import choose_device
 from .looks import closer_windows
 from .progress import Progress
@@ -30,6 +33,7 @@ from .segmenting import Segmenting
 from .sight import Overview, Sight
 from .strategies import choose
 
+FAMILIAR = 0.85  # Dice in a reference's own scan from which the network needs no altered looks to follow it
 
 class Engine:
     """
@@ -66,7 +70,8 @@ class Engine:
     ) -> Preset:
         """One reference to a preset, at all levels, which is then tried on its own scan: with what the scan looks like
         in numbers and words, how large its segments are and how much of them is found again, for those who choose among
-        presets later, compare volumes and scans, and should know when the network does not follow their marks.
+        presets later, compare volumes and scans, and should know when the network does not follow their marks. Where
+        that is not nearly all, it is tried through alterations too.
 
         :raises IrisError: when image and segmentation lie on different grids, or a segment is empty.
         :raises Cancelled: when the progress was cancelled.
@@ -75,14 +80,37 @@ class Engine:
         progress.report(0.0, "Reading the reference")
         _check_reference(image, segmentation)
         overview = self.sight.overview(image)
-        preset = self._learned(image, segmentation, name, progress.part(0.0, 0.5), overview)
-        trial = Segmenting(self.sight, image, preset, progress.part(0.5, 1.0), overview).result()
+        preset = self._learned(image, segmentation, name, progress.part(0.0, 0.25), overview)
+        trial = Segmenting(self.sight, image, preset, progress.part(0.25, 0.5), overview).result()
         again = _overlaps(trial.segmentation, segmentation)
         (reference,) = preset.references
         tried = replace(
             reference, appearance=Appearance.of(image), volumes_ml=segmentation.volumes_ml(), found_again=again
         )
-        return replace(preset, references=(tried,))
+        preset = replace(preset, references=(tried,))
+        if mean(again) < FAMILIAR and not self.sight.inputs.published:
+            preset = self._through_alterations(image, segmentation, preset, overview, progress.part(0.5, 1.0))
+        progress.report(1.0, "Reference learned and tried")
+        return preset
+
+    def _through_alterations(
+        self, image: Volume, segmentation: Segmentation, preset: Preset, overview: Overview, progress: Progress
+    ) -> Preset:
+        """A preset of one reference with what is learned of it through alterations, unless less is found with that."""
+        sight, (reference,) = self.sight, preset.references
+        windows, _ = closer_windows(sight.inputs, image, segmentation)
+        windows = {"coarse": (overview.window, segmentation), **windows}
+        levels = dict(reference.levels)
+        for n, alteration in enumerate(ALTERATIONS):
+            progress.report(0.5 * n / len(ALTERATIONS), "Learning from altered looks")
+            for level, (window, shown) in windows.items():
+                features = sight.features(window, image, overview.intensity, alteration)
+                levels[altered(level, n)] = sight.learned(features, sight.masks(window, shown, alteration))
+        learned = replace(preset, references=(replace(reference, levels=levels),))
+        trial = Segmenting(sight, image, learned, progress.part(0.5, 1.0), overview, len(ALTERATIONS)).result()
+        found = _overlaps(trial.segmentation, segmentation)
+        kept = levels if mean(found) >= mean(reference.found_again) else reference.levels
+        return replace(preset, references=(replace(reference, levels=kept, found_altered=found),))
 
     def learned(
         self, image: Volume, segmentation: Segmentation, *, name: str, progress: Progress | None = None

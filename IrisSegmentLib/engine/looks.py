@@ -22,6 +22,7 @@ MARGIN_ALONE = 1.6  # how much wider than a class the look at it alone is
 STILL = 0.1  # share of its size that a class may lie off where it was looked for without being looked for again
 FELT = 0.1  # probability below which a cell says nothing of where a class is
 LEAST = 0.8  # the closer look is no smaller than this share of the reference's: a timid first answer would shrink it
+SURE = 4  # power of what an answer promises, in what it counts beside others: plain means lost small organs
 FAINT = -2.2  # logit of 10 %: where to look closer when nothing passes 50 % in the coarse answer
 NOTHING = -20.0  # logit of a class that is left empty
 
@@ -83,6 +84,14 @@ def without(looks: Sequence[Seen], empty: Sequence[bool]) -> list[Seen]:
 def blended(wider: Tensor, closer: Tensor) -> Tensor:
     """Both looks count: the first saw where, the second what exactly."""
     return (1 - CLOSER) * wider + CLOSER * closer
+
+
+def weighed(answers: Sequence[Tensor]) -> Tensor:
+    """The mean of several answers (K, D, H, W) at the same cells, each class by what its answers promise: what does not
+    see it is hardly heard."""
+    stacked = torch.stack(list(answers))
+    weights = torch.tensor([confidence(answer) for answer in answers]) ** SURE + 1e-3
+    return torch.einsum("rk,rkdhw->kdhw", weights / weights.sum(0), stacked)
 
 
 def _place(center: tuple[float, float, float], own: Box, all_classes: Box) -> Place:

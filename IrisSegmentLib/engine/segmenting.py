@@ -10,15 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..context.levels import alone
+from ..context.levels import alone, altered
 from ..context.preset import Preset
 from ..context.retrieval import class_vectors
 from ..imaging.box import Box
 from ..imaging.volume import Segmentation, Volume
 from ..imaging.window import Window, paste
+from ..network.iris import Answered
 from ..network.trust import Signs, together
+from .alterations import ALTERATIONS
 from .doubting import doubt_of
-from .looks import FAINT, LEAST, STILL, Seen, blended, closer_window, confidence, where, without
+from .looks import FAINT, LEAST, STILL, Seen, blended, closer_window, confidence, weighed, where, without
 from .progress import Progress
 from .result import Result
 from .sight import Agreed, Overview, Sight, filled
@@ -28,6 +30,7 @@ class Segmenting:
     """
     :param preset: made by the network of ``sight``.
     :param overview: of the image, where it is known already.
+    :param alterations: through how many to look too; by default as many as the preset says.
 
     Example::
 
@@ -35,13 +38,15 @@ class Segmenting:
     """
 
     def __init__(
-        self, sight: Sight, image: Volume, preset: Preset, progress: Progress, overview: Overview | None = None
+        self, sight: Sight, image: Volume, preset: Preset, progress: Progress, overview: Overview | None = None,
+        alterations: int | None = None,
     ) -> None:
         self._started = time.perf_counter()
         self._sight, self._image, self._preset, self._progress = sight, image, preset, progress
         progress.report(0.0, f"Looking at {image.name}")
         overview = overview or sight.overview(image)
         self._whole, self._intensity = overview.window, overview.intensity
+        self._alterations = ALTERATIONS[: preset.alterations if alterations is None else alterations]
         progress.report(0.1, f"Finding {preset.name} in {image.name}")
         self._coarse = preset.embeddings("coarse")
         self._first = sight.answered(overview.features, self._coarse)
@@ -69,7 +74,7 @@ class Segmenting:
         """The last look at each class, or at all; what `Sight.agreed` says of each class; and the closest window that
         holds all of them."""
         sight, image, preset = self._sight, self._image, self._preset
-        logits = sight.logits(self._first)
+        logits = self._together(self._first, self._whole, "coarse")
         found = logits.amax(0)
         box = self._whole.box_of(found > 0, 1.0) or self._whole.box_of(found > FAINT, 1.0)
         if box is None:
@@ -79,7 +84,7 @@ class Segmenting:
         closer = closer_window(sight.inputs, image, box, not preset.places(), extent)  # type: ignore[arg-type]
         fine = preset.embeddings("fine")
         second = sight.answered(sight.features(closer, image, self._intensity), fine)
-        seen = blended(self._whole.seen_from(closer, logits), sight.logits(second))
+        seen = blended(self._whole.seen_from(closer, logits), self._together(second, closer, "fine"))
         agreed = sight.agreed(second, fine, seen)
         if not preset.places():
             return [(closer, seen)], agreed, closer
@@ -103,9 +108,19 @@ class Segmenting:
                 closer, seen[n] = sight.inputs.over_one(image, box), box
                 own = preset.embeddings(alone(n))
                 answered = sight.answered(sight.features(closer, image, self._intensity), own)
-                looks[n] = (closer, blended(window.seen_from(closer, logits[n : n + 1]), sight.logits(answered)))
+                one = self._together(answered, closer, alone(n))
+                looks[n] = (closer, blended(window.seen_from(closer, logits[n : n + 1]), one))
                 (agreed[n],) = sight.agreed(answered, own, looks[n][1])
         return looks, agreed
+
+    def _together(self, answered: Answered, window: Window, level: str) -> Tensor:
+        """The logits (K, D, H, W) of a look's answer, or of it and the same look through alterations, `weighed`."""
+        sight, seen = self._sight, [self._sight.logits(answered)]
+        for n, alteration in enumerate(self._alterations):
+            features = sight.features(window, self._image, self._intensity, alteration)
+            own = self._preset.embeddings(altered(level, n))
+            seen.append(sight.logits(sight.answered(features, own), alteration))
+        return weighed(seen) if self._alterations else seen[0]
 
     def _drawn(self, looks: Sequence[Seen]) -> Segmentation:
         name = f"{self._image.name} {self._preset.name}"

@@ -13,6 +13,7 @@ from ..imaging.volume import Segmentation, Volume
 from ..imaging.window import Window
 from ..network import Iris, Precision, TaskEmbeddings
 from ..network.iris import Answered
+from .alterations import AS_IS, Alteration
 from .inputs import Inputs
 
 Agreed: TypeAlias = tuple[float | None, float | None]  # both ways, as `Affinity.agreement`; None where not known
@@ -58,10 +59,12 @@ class Sight:
         window, intensity = self.inputs.whole_scan(image), self.inputs.intensity(image)
         return Overview(window, intensity, self.features(window, image, intensity))
 
-    def features(self, window: Window, image: Volume, intensity: Intensity) -> list[Tensor]:
+    def features(
+        self, window: Window, image: Volume, intensity: Intensity, altered: Alteration = AS_IS
+    ) -> list[Tensor]:
         """Of what a window shows: learning, answering and comparing read them and leave them as they are."""
         with torch.no_grad(), self.precision.autocast():  # sampling too: the network's figures were measured with it
-            sampled = self.inputs.image(window, image, intensity).to(self.device)
+            sampled = altered.of_image(self.inputs.image(window, image, intensity)).to(self.device)
             features: list[Tensor] = self.network.encoder(sampled)
         return features
 
@@ -69,9 +72,9 @@ class Sight:
         """The features at the scales that meet the task embedding."""
         return features[-self.network.config.stages :]
 
-    def masks(self, window: Window, segmentation: Segmentation) -> Tensor:
+    def masks(self, window: Window, segmentation: Segmentation, altered: Alteration = AS_IS) -> Tensor:
         """(K, D, H, W), on the network's axes."""
-        return self.inputs.masks(window, segmentation).to(self.device)
+        return altered.of_masks(self.inputs.masks(window, segmentation)).to(self.device)
 
     def learned(self, features: list[Tensor], masks: Tensor) -> TaskEmbeddings:
         """What a preset keeps of masks (K, D, H, W) in a scan that gave these features."""
@@ -84,9 +87,9 @@ class Sight:
         with torch.inference_mode(), self.precision.autocast():
             return self.network.answered(features, self.here(embeddings))
 
-    def logits(self, answered: Answered) -> Tensor:
+    def logits(self, answered: Answered, altered: Alteration = AS_IS) -> Tensor:
         """(K, D, H, W), on the window's axes."""
-        return self.inputs.back(answered.logits.float().cpu())
+        return self.inputs.back(altered.back(answered.logits.float().cpu()))
 
     def agreed(self, answered: Answered, embeddings: TaskEmbeddings, logits: Tensor) -> list[Agreed]:
         """`Iris.agreement` of an answer (K, D, H, W) at the cells of a look, per class."""

@@ -14,7 +14,7 @@ from IrisSegmentLib.context.arrangement import Place
 from IrisSegmentLib.context.cache import EmbeddingCache, content_hash
 from IrisSegmentLib.context.caution import HARDLY, caution
 from IrisSegmentLib.context.ensemble import joined
-from IrisSegmentLib.context.levels import alone
+from IrisSegmentLib.context.levels import alone, altered
 from IrisSegmentLib.context.library import PresetLibrary, ranked, safe_stem
 from IrisSegmentLib.context.preset import Preset, Reference, Tuning, tensors_of
 from IrisSegmentLib.errors import IrisError
@@ -82,6 +82,34 @@ def test_a_file_from_before_references_told_what_they_find_again_is_read():
 
     back = Preset.from_bytes(change(told.to_bytes(), old), "old")
     assert back.found_again() == (None, None) and back.gone_back().found_again() == (None, None)
+
+
+def test_a_file_from_before_there_were_altered_looks_is_read():
+    told = replace(preset(), references=(replace(preset().references[0], found_again=(0.9, 0.4)),))
+
+    def old(words):
+        words["schema"] = 3
+        for of_reference in words["references"]:
+            del of_reference["found_altered"]
+
+    back = Preset.from_bytes(change(told.to_bytes(), old), "old")
+    assert back.found_again() == (0.9, 0.4) and back.references[0].found_altered == () and back.alterations == 0
+
+
+def test_what_alterations_show_is_kept_whole_or_refused():
+    (reference,) = preset().references
+    levels = dict(reference.levels)
+    for n in range(2):
+        levels |= {altered(level, n): embeddings(len(of), seed=10 + n) for level, of in reference.levels.items()}
+    known = replace(reference, levels=levels, found_again=(0.5, 0.5), found_altered=(0.5, 0.7))
+    strange = replace(preset(), references=(known,))
+    back = Preset.from_bytes(strange.to_bytes(), "s")
+    assert back.alterations == strange.alterations == 2 and set(back.references[0].levels) == set(levels)
+    for level in levels:
+        assert torch.equal(back.embeddings(level).keys, strange.embeddings(level).keys)
+    del levels[altered(alone(1), 1)]
+    with pytest.raises(IrisError, match="damaged"):
+        Preset.from_bytes(replace(strange, references=(replace(known, levels=levels),)).to_bytes(), "s")
 
 
 def test_only_what_is_hardly_found_again_is_cautioned_about():
