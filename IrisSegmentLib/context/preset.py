@@ -191,20 +191,24 @@ class Preset:
         return self._mean([r.volumes_ml for r in self.references if r.enabled])
 
     def found_again(self) -> tuple[float | None, ...]:
-        """Per segment, how much of it the references that are switched on find in their own scans (Dice, 0..1), the
-        mean; None where none tells. What is not found at home is hardly found elsewhere."""
-        return self._mean([r.found_again for r in self.references if r.enabled])
+        """Per segment, how much of it the references that are switched on find in their own scans (Dice, 0..1), looked
+        at as targets are, the mean; None where none tells. What is not found at home is hardly found elsewhere."""
+        through = self.alterations > 0
+        told = [r.found_altered if through and r.found_altered else r.found_again for r in self.references if r.enabled]
+        return self._mean(told)
 
     @property
     def alterations(self) -> int:
         """Through how many alterations targets are looked at too: as many as are known, where the references that are
         switched on find more of themselves so, on average; else none."""
+        on = [r for r in self.references if r.enabled]
         gains = [
-            mean(r.found_altered) - mean(r.found_again) if r.found_altered and r.found_again else 0.0
-            for r in self.enabled()
+            mean(r.found_altered) - mean(r.found_again) if r.found_altered and r.found_again else 0.0 for r in on
         ]
-        known = (any(altered(LEVELS[0], n) in r.levels for r in self.enabled()) for n in count())
-        return sum(1 for _ in takewhile(bool, known)) if mean(gains) >= WORTH else 0
+        if not on or mean(gains) < WORTH:
+            return 0
+        known = (any(altered(LEVELS[0], n) in r.levels for r in on) for n in count())
+        return sum(1 for _ in takewhile(bool, known))
 
     def _mean(self, of_references: Sequence[tuple[float, ...]]) -> tuple[float | None, ...]:
         known = [numbers for numbers in of_references if len(numbers) == len(self.segments)]

@@ -126,6 +126,20 @@ def test_only_what_is_hardly_found_again_is_cautioned_about():
     assert "'tumor of" in caution(of_a_patient) and "Doe" not in caution(of_a_patient)
 
 
+def test_of_unfamiliar_anatomy_three_references_are_asked_for():
+    (reference,) = preset().references
+    levels = dict(reference.levels) | {altered(level, 0): of for level, of in reference.levels.items()}
+    strange = replace(reference, levels=levels, found_again=(0.5, 0.7), found_altered=(0.7, 0.9))
+    one, three = (replace(preset(), references=(strange,) * count) for count in (1, 3))
+    assert one.found_again() == (0.7, 0.9), "as targets are looked at"
+    assert "unfamiliar" in caution(one) and "2 looks" in caution(one) and "until there are 3" in caution(one)
+    assert "unfamiliar" in caution(three) and "until" not in caution(three)
+    mixed = replace(preset(), references=(strange, replace(strange, found_altered=(0.1, 0.2))))
+    assert one.with_enabled(0, False).alterations == 0 and caution(one.with_enabled(0, False)) == ""
+    assert mixed.alterations == 0 and mixed.found_again() == (0.5, 0.7)
+    assert "unfamiliar" not in caution(mixed) and "(50 %)" in caution(mixed)
+
+
 def test_places_of_only_some_segments_are_refused():
     words, tensors = preset().words(), tensors_of("0", preset().references[0])
     words["references"][0]["places"].pop()
