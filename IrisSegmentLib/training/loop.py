@@ -102,10 +102,10 @@ class Trainer:
         optimizer = torch.optim.AdamW(
             _groups(self.network), lr=arguments.rate, betas=(0.9, 0.99), weight_decay=0.02, fused=True
         )
-        if state is not None:
+        self.lesson, self.optimizer = self.fabric.setup(Lesson(self.network, self.precision), optimizer)
+        if state is not None:  # once the parameters are on their device, which what is loaded follows
             optimizer.load_state_dict(state["optimizer"])
             _lay_out_like_parameters(optimizer)
-        self.lesson, self.optimizer = self.fabric.setup(Lesson(self.network, self.precision), optimizer)
         self.average.to(self.fabric.device)
 
     def train(self) -> None:
@@ -225,7 +225,7 @@ def episode_loss(network: Iris, images: Tensor, masks: Tensor, teachers: Tensor,
 @torch.no_grad()
 def validate(network: Iris, cases: list[Case], pairs: int = 6) -> dict[str, float]:
     """Mean Dice of one-shot pairs, each case's classes seen in whole scans and in boxes 1.3 times as wide as they."""
-    result = {}
+    result, device = {}, next(network.parameters()).device
     for level in ("coarse", "fine"):
         dices = []
         for n in range(min(pairs, len(cases))):
@@ -233,9 +233,9 @@ def validate(network: Iris, cases: list[Case], pairs: int = 6) -> dict[str, floa
             classes = sorted(set(reference.boxes) & set(target.boxes))
             views = _plain_views([reference, target], classes, level == "coarse")
             if views is not None:
-                embeddings = network.encode(views.images[:1], views.masks[0])
-                logits = network.segment(views.images[1:], embeddings)
-                dices.append(float(hard_dice(logits[None], views.masks[1:]).mean()))
+                images, masks = views.images.to(device), views.masks.to(device)
+                logits = network.segment(images[1:], network.encode(images[:1], masks[0]))
+                dices.append(float(hard_dice(logits[None], masks[1:]).mean()))
         result[level] = round(float(np.mean(dices)), 4)
     return result
 
