@@ -35,10 +35,12 @@ def _hardly_found(preset: Preset) -> str:
 
 
 def _unfamiliar(preset: Preset) -> str:
-    looks, references = 1 + preset.alterations, sum(r.enabled for r in preset.references)
-    if looks == 1:
+    if preset.alterations == 0:
         return ""
-    advice = "look closely at every result"
-    if references < ENOUGH:
-        advice += f", and add references until there are {ENOUGH}, which helps most here"
-    return f"Such anatomy is unfamiliar to the network: it takes {looks} looks where it would take one; {advice}."
+    more = "" if sum(r.enabled for r in preset.references) >= ENOUGH else (
+        f", and add references until there are {ENOUGH}: that helps most here"
+    )  # fmt: skip
+    return (
+        "This is unlike what the network was trained on, so that a volume takes about "
+        f"{1 + preset.alterations} times as long: look closely at every result{more}."
+    )

@@ -35,6 +35,7 @@ from .strategies import choose
 
 FAMILIAR = 0.85  # Dice in a reference's own scan from which the network needs no altered looks to follow it
 
+
 class Engine:
     """
     :param network: a network file; the bundled one by default.
@@ -102,8 +103,8 @@ class Engine:
         windows = {"coarse": (overview.window, segmentation), **windows}
         levels = dict(reference.levels)
         for n, alteration in enumerate(ALTERATIONS):
-            progress.report(0.5 * n / len(ALTERATIONS), "Learning from altered looks")
-            for level, (window, shown) in windows.items():
+            for m, (level, (window, shown)) in enumerate(windows.items()):
+                progress.report(0.5 * (n + m / len(windows)) / len(ALTERATIONS), "Learning an unfamiliar anatomy")
                 features = sight.features(window, image, overview.intensity, alteration)
                 levels[altered(level, n)] = sight.learned(features, sight.masks(window, shown, alteration))
         learned = replace(preset, references=(replace(reference, levels=levels),))

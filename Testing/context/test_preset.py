@@ -132,12 +132,12 @@ def test_of_unfamiliar_anatomy_three_references_are_asked_for():
     strange = replace(reference, levels=levels, found_again=(0.5, 0.7), found_altered=(0.7, 0.9))
     one, three = (replace(preset(), references=(strange,) * count) for count in (1, 3))
     assert one.found_again() == (0.7, 0.9), "as targets are looked at"
-    assert "unfamiliar" in caution(one) and "2 looks" in caution(one) and "until there are 3" in caution(one)
-    assert "unfamiliar" in caution(three) and "until" not in caution(three)
+    assert "unlike" in caution(one) and "2 times" in caution(one) and "until there are 3" in caution(one)
+    assert "unlike" in caution(three) and "until" not in caution(three)
     mixed = replace(preset(), references=(strange, replace(strange, found_altered=(0.1, 0.2))))
     assert one.with_enabled(0, False).alterations == 0 and caution(one.with_enabled(0, False)) == ""
     assert mixed.alterations == 0 and mixed.found_again() == (0.5, 0.7)
-    assert "unfamiliar" not in caution(mixed) and "(50 %)" in caution(mixed)
+    assert "unlike" not in caution(mixed) and "(50 %)" in caution(mixed)
 
 
 def test_places_of_only_some_segments_are_refused():

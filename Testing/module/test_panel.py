@@ -91,7 +91,7 @@ def test_a_mark_that_the_network_does_not_follow_is_told_at_once(panel, tmp_path
     speckle = (np.random.default_rng(0).random(slicer.util.arrayFromVolume(patient).shape) < 0.02).astype(np.uint8)
     slicer.util.updateSegmentBinaryLabelmapFromArray(speckle, marks, names[0], patient)
     encode(panel)
-    told = panel.ui.presetLabel.text.removeprefix(f"Finds: {', '.join(NAMES)} ")
+    told = panel.ui.presetLabel.text.removeprefix(f"Finds: {', '.join(NAMES)}\n")
     assert "Even in its own scan the network finds only part of" in told
     assert NAMES[0] in told and NAMES[1] not in told
     panel.presets.save(tmp_path / "p.iris")

@@ -170,7 +170,7 @@ class PresetsPanel:
             from ...context.caution import caution  # needs safetensors, which is there when a preset is
 
             names = ", ".join(segment.name for segment in preset.segments)
-            self.ui.presetLabel.text = f"{_('Finds: {segments}').format(segments=names)} {caution(preset)}".strip()
+            self.ui.presetLabel.text = f"{_('Finds: {segments}').format(segments=names)}\n{caution(preset)}".strip()
         self._showReferences()
         self._onChanged()
 
