@@ -37,9 +37,8 @@ def _hardly_found(preset: Preset) -> str:
 def _unfamiliar(preset: Preset) -> str:
     if preset.alterations == 0:
         return ""
-    more = "" if sum(r.enabled for r in preset.references) >= ENOUGH else (
-        f", and add references until there are {ENOUGH}: that helps most here"
-    )  # fmt: skip
+    few = sum(r.enabled for r in preset.references) < ENOUGH
+    more = f", and add references until there are {ENOUGH}: that helps most here" if few else ""
     return (
         "This is unlike what the network was trained on, so that a volume takes about "
         f"{1 + preset.alterations} times as long: look closely at every result{more}."

@@ -5,7 +5,7 @@ Who only carries a preset, as Slicer does, needs no torch, whose import takes se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -27,6 +27,11 @@ def alone(segment: int) -> str:
 def altered(level: str, number: int) -> str:
     """The same level, seen through one of several alterations."""
     return f"{level}~{number}"
+
+
+def alterations_known(known: Callable[[str], bool]) -> int:
+    """Through how many alterations there are levels, where ``known`` says of a level whether it is there."""
+    return next(n for n in count() if not known(altered(LEVELS[0], n)))
 
 
 class Stored(Mapping[str, "TaskEmbeddings"]):
@@ -78,12 +83,9 @@ def levels_of(numbers: Numbers, prefix: str, classes: int, places: int) -> Store
     if places not in (0, classes):
         raise ValueError("places do not fit the segments")
     counts = {level: classes for level in LEVELS} | {alone(n): 1 for n in range(places)}
-    shown = dict(counts)
-    for n in count():
-        if f"{prefix}.{altered(LEVELS[0], n)}.tokens.0" not in numbers:
-            break
-        shown |= {altered(level, n): of for level, of in counts.items()}
-    return Stored({level: _checked(numbers, f"{prefix}.{level}", of) for level, of in shown.items()})
+    through = range(alterations_known(lambda level: f"{prefix}.{level}.tokens.0" in numbers))
+    counts |= {altered(level, n): of for n in through for level, of in counts.items()}
+    return Stored({level: _checked(numbers, f"{prefix}.{level}", of) for level, of in counts.items()})
 
 
 def _checked(numbers: Numbers, prefix: str, classes: int) -> Numbers:

@@ -14,9 +14,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import count, takewhile
 from pathlib import Path
-from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +26,7 @@ from ..errors import IrisError
 from ..imaging.volume import Segment, plain
 from .appearance import Appearance
 from .arrangement import Place, mean_place
-from .levels import LEVELS, Numbers, altered, levels_of, numbers_of, sizes_of
+from .levels import Numbers, alterations_known, levels_of, numbers_of, sizes_of
 from .privacy import scrubbed
 
 if TYPE_CHECKING:
@@ -202,13 +200,10 @@ class Preset:
         """Through how many alterations targets are looked at too: as many as are known, where the references that are
         switched on find more of themselves so, on average; else none."""
         on = [r for r in self.references if r.enabled]
-        gains = [
-            mean(r.found_altered) - mean(r.found_again) if r.found_altered and r.found_again else 0.0 for r in on
-        ]
-        if not on or mean(gains) < WORTH:
+        gains = [np.mean(r.found_altered) - np.mean(r.found_again) for r in on if r.found_altered and r.found_again]
+        if not gains or sum(gains) / len(on) < WORTH:
             return 0
-        known = (any(altered(LEVELS[0], n) in r.levels for r in on) for n in count())
-        return sum(1 for _ in takewhile(bool, known))
+        return alterations_known(lambda level: any(level in r.levels for r in on))
 
     def _mean(self, of_references: Sequence[tuple[float, ...]]) -> tuple[float | None, ...]:
         known = [numbers for numbers in of_references if len(numbers) == len(self.segments)]

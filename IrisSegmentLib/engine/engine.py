@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from ..context.retrieval import class_vectors, scan_vector
 from ..errors import IrisError
 from ..imaging.volume import Segment, Segmentation, Volume, same_grid
 from ..imaging.window import PREPROCESSING
-from ..network import Iris, load_network
+from ..network import Iris, TaskEmbeddings, load_network
 from .alterations import ALTERATIONS
 from .device import choose_device
 from .looks import closer_windows
@@ -82,36 +81,44 @@ class Engine:
         _check_reference(image, segmentation)
         overview = self.sight.overview(image)
         preset = self._learned(image, segmentation, name, progress.part(0.0, 0.25), overview)
-        trial = Segmenting(self.sight, image, preset, progress.part(0.25, 0.5), overview).result()
-        again = _overlaps(trial.segmentation, segmentation)
+        again = self._tried(image, segmentation, preset, overview, progress.part(0.25, 0.5))
         (reference,) = preset.references
-        tried = replace(
+        reference = replace(
             reference, appearance=Appearance.of(image), volumes_ml=segmentation.volumes_ml(), found_again=again
         )
-        preset = replace(preset, references=(tried,))
-        if mean(again) < FAMILIAR and not self.sight.inputs.published:
-            preset = self._through_alterations(image, segmentation, preset, overview, progress.part(0.5, 1.0))
+        if np.mean(again) < FAMILIAR and not self.sight.inputs.published:
+            levels = self._altered(image, segmentation, overview, progress.part(0.5, 0.75))
+            through = replace(reference, levels={**reference.levels, **levels})
+            preset = replace(preset, references=(through,))
+            found = self._tried(image, segmentation, preset, overview, progress.part(0.75, 1.0), len(ALTERATIONS))
+            reference = replace(through if np.mean(found) >= np.mean(again) else reference, found_altered=found)
         progress.report(1.0, "Reference learned and tried")
-        return preset
+        return replace(preset, references=(reference,))
 
-    def _through_alterations(
-        self, image: Volume, segmentation: Segmentation, preset: Preset, overview: Overview, progress: Progress
-    ) -> Preset:
-        """A preset of one reference with what is learned of it through alterations, unless less is found with that."""
-        sight, (reference,) = self.sight, preset.references
+    def _tried(
+        self, image: Volume, segmentation: Segmentation, preset: Preset, overview: Overview, progress: Progress,
+        alterations: int = 0,
+    ) -> tuple[float, ...]:
+        """Dice, per segment, of what a preset finds in its reference's own scan."""
+        trial = Segmenting(self.sight, image, preset, progress, overview, alterations).result()
+        return _overlaps(trial.segmentation, segmentation)
+
+    def _altered(
+        self, image: Volume, segmentation: Segmentation, overview: Overview, progress: Progress
+    ) -> dict[str, TaskEmbeddings]:
+        """What is learned of a reference through alterations, at all levels."""
+        sight, levels = self.sight, {}
         windows, _ = closer_windows(sight.inputs, image, segmentation)
-        windows = {"coarse": (overview.window, segmentation), **windows}
-        levels = dict(reference.levels)
-        for n, alteration in enumerate(ALTERATIONS):
-            for m, (level, (window, shown)) in enumerate(windows.items()):
-                progress.report(0.5 * (n + m / len(windows)) / len(ALTERATIONS), "Learning an unfamiliar anatomy")
-                features = sight.features(window, image, overview.intensity, alteration)
-                levels[altered(level, n)] = sight.learned(features, sight.masks(window, shown, alteration))
-        learned = replace(preset, references=(replace(reference, levels=levels),))
-        trial = Segmenting(sight, image, learned, progress.part(0.5, 1.0), overview, len(ALTERATIONS)).result()
-        found = _overlaps(trial.segmentation, segmentation)
-        kept = levels if mean(found) >= mean(reference.found_again) else reference.levels
-        return replace(preset, references=(replace(reference, levels=kept, found_altered=found),))
+        shown = {"coarse": (overview.window, segmentation), **windows}
+        for m, (level, (window, segments)) in enumerate(shown.items()):
+            progress.report(m / len(shown), "Learning an unfamiliar anatomy")
+            whole = window is overview.window
+            sampled = overview.sampled if whole else sight.sampled(window, image, overview.intensity)
+            masks = sight.masks(window, segments)
+            for n, alteration in enumerate(ALTERATIONS):
+                features = sight.features(alteration.of_image(sampled))
+                levels[altered(level, n)] = sight.learned(features, alteration.of_masks(masks))
+        return levels
 
     def learned(
         self, image: Volume, segmentation: Segmentation, *, name: str, progress: Progress | None = None
@@ -146,7 +153,7 @@ class Engine:
             for n, (level, (window, shown)) in enumerate(windows.items()):
                 progress.report(0.5 + 0.5 * n / len(windows), "Learning from a closer look")
                 levels[level] = sight.learned(
-                    sight.features(window, image, overview.intensity), sight.masks(window, shown)
+                    sight.features(sight.sampled(window, image, overview.intensity)), sight.masks(window, shown)
                 )
             reference = Reference(
                 levels, windows["fine"][0].extent, places=places, vector=scan_vector(seen), class_vectors=vectors
@@ -295,7 +302,7 @@ class Engine:
         windows["coarse"] = (self.sight.inputs.whole_scan(image), segmentation)
         return {
             level: tuning.View(
-                self.sight.features(window, image, intensity),
+                self.sight.features(self.sight.sampled(window, image, intensity)),
                 self.sight.masks(window, shown)[None],
                 self.sight.here(joined([r.levels[level] for r in others])),
             )

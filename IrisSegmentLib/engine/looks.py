@@ -89,9 +89,8 @@ def blended(wider: Tensor, closer: Tensor) -> Tensor:
 def weighed(answers: Sequence[Tensor]) -> Tensor:
     """The mean of several answers (K, D, H, W) at the same cells, each class by what its answers promise: what does not
     see it is hardly heard."""
-    stacked = torch.stack(list(answers))
-    weights = torch.tensor([confidence(answer) for answer in answers]) ** SURE + 1e-3
-    return torch.einsum("rk,rkdhw->kdhw", weights / weights.sum(0), stacked)
+    weights = torch.tensor([confidence(answer) for answer in answers]) ** SURE + 1e-3  # where none sees it, all count
+    return torch.einsum("rk,rkdhw->kdhw", weights / weights.sum(0), torch.stack(list(answers)))
 
 
 def _place(center: tuple[float, float, float], own: Box, all_classes: Box) -> Place:

@@ -45,7 +45,7 @@ class Segmenting:
         self._sight, self._image, self._preset, self._progress = sight, image, preset, progress
         progress.report(0.0, f"Looking at {image.name}")
         overview = overview or sight.overview(image)
-        self._whole, self._intensity = overview.window, overview.intensity
+        self._whole, self._intensity, self._sampled = overview.window, overview.intensity, overview.sampled
         self._alterations = ALTERATIONS[: preset.alterations if alterations is None else alterations]
         progress.report(0.1, f"Finding {preset.name} in {image.name}")
         self._coarse = preset.embeddings("coarse")
@@ -74,7 +74,7 @@ class Segmenting:
         """The last look at each class, or at all; what `Sight.agreed` says of each class; and the closest window that
         holds all of them."""
         sight, image, preset = self._sight, self._image, self._preset
-        logits = self._together(self._first, self._whole, "coarse")
+        logits = self._together(self._first, self._sampled, "coarse")
         found = logits.amax(0)
         box = self._whole.box_of(found > 0, 1.0) or self._whole.box_of(found > FAINT, 1.0)
         if box is None:
@@ -83,8 +83,9 @@ class Segmenting:
         extent = tuple(LEAST * e for e in preset.extent)
         closer = closer_window(sight.inputs, image, box, not preset.places(), extent)  # type: ignore[arg-type]
         fine = preset.embeddings("fine")
-        second = sight.answered(sight.features(closer, image, self._intensity), fine)
-        seen = blended(self._whole.seen_from(closer, logits), self._together(second, closer, "fine"))
+        sampled = sight.sampled(closer, image, self._intensity)
+        second = sight.answered(sight.features(sampled), fine)
+        seen = blended(self._whole.seen_from(closer, logits), self._together(second, sampled, "fine"))
         agreed = sight.agreed(second, fine, seen)
         if not preset.places():
             return [(closer, seen)], agreed, closer
@@ -107,19 +108,23 @@ class Segmenting:
                 progress.report((turn + n / len(places)) / 2, words)
                 closer, seen[n] = sight.inputs.over_one(image, box), box
                 own = preset.embeddings(alone(n))
-                answered = sight.answered(sight.features(closer, image, self._intensity), own)
-                one = self._together(answered, closer, alone(n))
+                sampled = sight.sampled(closer, image, self._intensity)
+                answered = sight.answered(sight.features(sampled), own)
+                one = self._together(answered, sampled, alone(n))
                 looks[n] = (closer, blended(window.seen_from(closer, logits[n : n + 1]), one))
                 (agreed[n],) = sight.agreed(answered, own, looks[n][1])
         return looks, agreed
 
-    def _together(self, answered: Answered, window: Window, level: str) -> Tensor:
-        """The logits (K, D, H, W) of a look's answer, or of it and the same look through alterations, `weighed`."""
+    def _together(self, answered: Answered, sampled: Tensor, level: str) -> Tensor:
+        """The logits (K, D, H, W) of a look's answer, or of it and the same look through alterations, `weighed`.
+
+        :param sampled: what the look showed.
+        """
         sight, seen = self._sight, [self._sight.logits(answered)]
         for n, alteration in enumerate(self._alterations):
-            features = sight.features(window, self._image, self._intensity, alteration)
             own = self._preset.embeddings(altered(level, n))
-            seen.append(sight.logits(sight.answered(features, own), alteration))
+            otherwise = sight.answered(sight.features(alteration.of_image(sampled)), own)
+            seen.append(sight.logits(otherwise, alteration))
         return weighed(seen) if self._alterations else seen[0]
 
     def _drawn(self, looks: Sequence[Seen]) -> Segmentation:

@@ -23,11 +23,12 @@ Agreed: TypeAlias = tuple[float | None, float | None]  # both ways, as `Affinity
 class Overview:
     """A whole scan as the network sees it, with which learning, segmenting and comparing begin.
 
-    :param features: of the window that shows all of the scan.
+    :param sampled: what the window that shows all of the scan shows, as of `Sight.sampled`; features: of that.
     """
 
     window: Window
     intensity: Intensity
+    sampled: Tensor
     features: list[Tensor]
 
 
@@ -57,14 +58,17 @@ class Sight:
     def overview(self, image: Volume) -> Overview:
         """All of a scan, looked at once."""
         window, intensity = self.inputs.whole_scan(image), self.inputs.intensity(image)
-        return Overview(window, intensity, self.features(window, image, intensity))
+        sampled = self.sampled(window, image, intensity)
+        return Overview(window, intensity, sampled, self.features(sampled))
 
-    def features(
-        self, window: Window, image: Volume, intensity: Intensity, altered: Alteration = AS_IS
-    ) -> list[Tensor]:
+    def sampled(self, window: Window, image: Volume, intensity: Intensity) -> Tensor:
+        """What a window shows, (1, 1, D, H, W), on the network's axes."""
+        with torch.no_grad(), self.precision.autocast():  # the network's figures were measured with it
+            return self.inputs.image(window, image, intensity).to(self.device)
+
+    def features(self, sampled: Tensor) -> list[Tensor]:
         """Of what a window shows: learning, answering and comparing read them and leave them as they are."""
-        with torch.no_grad(), self.precision.autocast():  # sampling too: the network's figures were measured with it
-            sampled = altered.of_image(self.inputs.image(window, image, intensity)).to(self.device)
+        with torch.no_grad(), self.precision.autocast():
             features: list[Tensor] = self.network.encoder(sampled)
         return features
 
@@ -72,9 +76,9 @@ class Sight:
         """The features at the scales that meet the task embedding."""
         return features[-self.network.config.stages :]
 
-    def masks(self, window: Window, segmentation: Segmentation, altered: Alteration = AS_IS) -> Tensor:
+    def masks(self, window: Window, segmentation: Segmentation) -> Tensor:
         """(K, D, H, W), on the network's axes."""
-        return altered.of_masks(self.inputs.masks(window, segmentation)).to(self.device)
+        return self.inputs.masks(window, segmentation).to(self.device)
 
     def learned(self, features: list[Tensor], masks: Tensor) -> TaskEmbeddings:
         """What a preset keeps of masks (K, D, H, W) in a scan that gave these features."""
