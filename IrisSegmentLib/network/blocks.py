@@ -18,8 +18,11 @@ WIDE = {4: torch.float32, 8: torch.float64, 16: torch.complex128}  # numbers as 
 
 
 def norm_act(x: Tensor, eps: float = EPS) -> Tensor:
-    """Instance norm without weights, then ReLU. Written as a group norm of one channel a group, which is the same and
-    has a fast kernel for channels-last tensors."""
+    """Instance norm without weights, then ReLU, in the numbers of ``x``. Written as a group norm of one channel a
+    group, which is the same and has a fast kernel for channels-last tensors."""
+    if x.device.type != "cpu":
+        with torch.autocast(x.device.type, enabled=False):  # which there would answer in float32, at twice the memory
+            return F.relu_(F.group_norm(x, x.shape[1], eps=eps))
     if torch.is_grad_enabled() and x.requires_grad:
         return _NormAct.apply(x, eps)
     if len(x) == 1 and x.numel() >= fused.LARGE and fused.usable(x):

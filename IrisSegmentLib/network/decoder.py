@@ -156,11 +156,14 @@ class PlaceHead(nn.Module):
         # A few classes at a time: maps that are used again while still warm, and memory that does not grow with the
         # classes.
         few = max(1, self.AT_ONCE // (self.HIDDEN * fine[0, 0].numel()))
-        logits = fine.new_empty(weights.shape[1], *(n * f for n in size))
-        for n in range(0, len(logits), few):
+        logits: Tensor | None = None
+        for n in range(0, weights.shape[1], few):
             some = slice(n, n + few)
             parts = self._read(weights[:, some], coarse, fine, None if carried is None else carried[:, some])
+            if logits is None:
+                logits = parts.new_empty(weights.shape[1], *(n * f for n in size))
             _spread(parts, f, logits[some])
+        assert logits is not None, "a task without classes"
         return logits[None]
 
     def _read(self, weights: Tensor, coarse: Tensor, fine: Tensor, carried: Tensor | None) -> Tensor:
@@ -176,7 +179,7 @@ class PlaceHead(nn.Module):
 
 
 def _spread(parts: Tensor, factor: int, onto: Tensor) -> None:
-    """`shuffle` into maps that are there: (K, factor**3, d, h, w) onto (K, D, H, W)."""
+    """`shuffle` into maps of the same numbers that are there: (K, factor**3, d, h, w) onto (K, D, H, W)."""
     f, rows = factor, parts.permute(0, 2, 3, 4, 1).contiguous()
     if f == 2 and rows.element_size() == 2:  # two voxels side by side are moved as one number
         wide = rows.flatten().view(torch.float32)

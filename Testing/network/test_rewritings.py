@@ -1,5 +1,6 @@
 """The low-resolution forms against the naive ones they replace, for whatever features, masks, strides and sizes."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -96,3 +97,17 @@ def test_voxels_spread_onto_maps_as_by_shuffling(seed, size, factor, dtype):
     maps = parts.new_empty(3, *(n * factor for n in size))
     _spread(parts, factor, maps)
     assert torch.equal(maps, shuffle(parts, factor)[:, 0])
+
+
+@pytest.mark.parametrize("kept", [torch.bfloat16, torch.float32])
+def test_voxels_keep_their_places_whatever_numbers_the_features_are_in(kept):
+    """On a CUDA card autocast norms in float32 and convolves in bfloat16: two voxels side by side, moved as one number
+    of the wrong kind, once gave both the answer of the second."""
+    torch.manual_seed(0)
+    head = build("small").decoder.head
+    tokens, coarse, fine = torch.randn(1, 2, 288), torch.randn(1, 48, 4, 4, 4), torch.randn(1, 32, 8, 8, 8)
+    carried = torch.rand(1, 2, 4, 4, 4)
+    exact = head(tokens, coarse, fine, carried).detach()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = head(tokens, coarse.to(kept), fine.to(kept), carried).float()
+    assert F.cosine_similarity(found.flatten(), exact.flatten(), 0) > 0.99
