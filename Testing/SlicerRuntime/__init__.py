@@ -45,6 +45,7 @@ def start(slicerPython: str | Path | None = None) -> Any:
     from . import application, plugins, pythonqt, scene, widgets
 
     _keepNone()
+    _importAtOnce()
     pythonqt.install()
     widgets.install()
     plugins.install()
@@ -61,6 +62,14 @@ def _keepNone() -> None:
     None is immortal, as in Slicer; before, the process ends after some thousand calls. So None is made to last."""
     if sys.version_info < (3, 12):
         ctypes.c_ssize_t.from_address(id(None)).value += 2**40
+
+
+def _importAtOnce() -> None:
+    """PySide reads the source of whatever is imported, to see whether it speaks PySide: three milliseconds a module
+    in which the application is deaf, and which Slicer does not spend."""
+    from shibokensupport import feature
+
+    feature._mod_uses_pyside = lambda module: False
 
 
 def loadModule(path: str | Path) -> Any:
@@ -141,7 +150,7 @@ def screenshot(widget: Any, path: str | Path) -> None:
 class EventLoopWatch:
     """Measures how long the application was deaf: a 10 ms timer notes the longest time between two of its ticks,
     without the time that other programs kept the processor from this thread, or from another thread of ours while this
-    one waited: one that has Python's lock may be made to wait itself.
+    one waited: one that has Python's lock may be made to wait itself. Nor does the watch's own reading count.
 
     Example::
 
@@ -154,7 +163,7 @@ class EventLoopWatch:
         import qt
 
         self.longest_ms = 0.0
-        self._last = _Clocks.now()
+        self._last = _Clocks.now().left()
         self._timer = qt.QTimer()
         self._timer.setTimerType(qt.Qt.PreciseTimer)
         self._timer.setInterval(10)
@@ -168,7 +177,7 @@ class EventLoopWatch:
     def _tick(self) -> None:
         now = _Clocks.now()
         self.longest_ms = max(self.longest_ms, now.held_since(self._last) * 1000)
-        self._last = now
+        self._last = now.left()
 
 
 @dataclass(frozen=True)
@@ -186,9 +195,14 @@ class _Clocks:
 
     @classmethod
     def now(cls) -> _Clocks:
-        queued = _queued(Path("/proc/thread-self"))
+        wall, worked, queued = time.monotonic(), time.thread_time(), _queued(Path("/proc/thread-self"))
         others = sum(_queued(thread) for thread in Path("/proc/self/task").glob("*")) - queued
-        return cls(time.monotonic(), time.thread_time(), queued, others)
+        return cls(wall, worked, queued, others)
+
+    def left(self) -> _Clocks:
+        """The clocks once they were read, which takes longer the more threads there are and wait for Python's lock."""
+        queued = _queued(Path("/proc/thread-self"))
+        return _Clocks(time.monotonic(), time.thread_time(), queued, self.others)
 
     def held_since(self, before: _Clocks) -> float:
         """How much longer than a timer's interval it took, without what is nobody's fault here."""

@@ -1,6 +1,7 @@
 """The test equipment is tested too: it must refuse what PythonQt would refuse, and the scene must be the real one."""
 
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -94,8 +95,6 @@ def test_a_process_talks_without_blocking():
 
 
 def test_the_watch_hears_when_the_loop_is_held():
-    import time
-
     with SlicerRuntime.EventLoopWatch() as watch:
         SlicerRuntime.processEvents(0.1)
     calm = watch.longest_ms
@@ -104,6 +103,14 @@ def test_the_watch_hears_when_the_loop_is_held():
         time.sleep(0.12)
         SlicerRuntime.processEvents(0.05)
     assert watch.longest_ms > 90 > calm
+
+
+def test_the_watch_does_not_hear_itself(monkeypatch):
+    """It reads a file for each thread, and where another thread computes in Python it waits for the lock at each."""
+    monkeypatch.setattr(SlicerRuntime, "_queued", lambda thread: time.sleep(0.06) or 0.0)
+    with SlicerRuntime.EventLoopWatch() as watch:
+        SlicerRuntime.processEvents(1.0)
+    assert watch.longest_ms < 50
 
 
 def test_only_what_other_programs_took_is_left_out():
