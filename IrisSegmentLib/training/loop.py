@@ -9,6 +9,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,9 @@ from . import curves
 from .cases import Case, read_cases
 from .episodes import Episode, Episodes, bounds
 from .losses import carried_loss, global_norm_clip, hard_dice, schedule, segmentation_loss
+from .makers import Asked, made, makers_beside
 from .mixture import SELF, Mixture
-from .processes import join_processes
+from .processes import here, join_processes
 from .views import Placement, grid_shape, positions, resampled
 
 CHECKPOINT_SECONDS = 600
@@ -122,9 +125,9 @@ class Trainer:
             f"{sum(map(len, cases.values()))} cases, {self.precision.name}, {self.fabric.world_size} process"
             f"{'' if alone else 'es'}, from step {self.step}", flush=True,
         )  # fmt: skip
+        coming = made(episodes, self._asked(), makers_beside(self.fabric.device, here()))
         while not self._stopping and self._progress() < 1:
-            number = self.step * self.fabric.world_size + self.fabric.global_rank
-            episode = episodes.draw(number, self.step, self._progress() < self.arguments.rough)
+            episode = next(coming)
             with learning:
                 losses.append(self._learn(episode, self._progress()))
             self.seconds = time.monotonic() - started
@@ -141,10 +144,16 @@ class Trainer:
                 saved = self.seconds
         self._save(validation, losses, learning.share)
 
-    def _progress(self) -> float:
-        """How much of the run is done, 0..1."""
+    def _asked(self) -> Iterator[Asked]:
+        """The episodes from here on, of which each process takes its own."""
+        for step in count(self.step):
+            number = step * self.fabric.world_size + self.fabric.global_rank
+            yield Asked(number, step, self._progress(step) < self.arguments.rough)
+
+    def _progress(self, step: int | None = None) -> float:
+        """How much of the run is done, 0..1, by a step that is still to come or by now."""
         if self.arguments.steps is not None:
-            return min(1.0, self.step / self.arguments.steps)
+            return min(1.0, (self.step if step is None else step) / self.arguments.steps)
         return min(1.0, self.seconds / (self.arguments.hours * 3600))
 
     def _agree(self) -> None:

@@ -15,13 +15,17 @@ def join_processes() -> Fabric:
 
         torchrun --nproc-per-node 2 -m IrisSegmentLib train --data sets --output runs/small
     """
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    everywhere = int(os.environ.get("WORLD_SIZE", here))
+    everywhere = int(os.environ.get("WORLD_SIZE", here()))
     fabric = Fabric(
         accelerator="cuda" if torch.cuda.is_available() else "cpu",
         strategy="ddp" if everywhere > 1 else "auto",
-        devices=here,
-        num_nodes=everywhere // here,
+        devices=here(),
+        num_nodes=everywhere // here(),
     )
     fabric.launch()
     return fabric
+
+
+def here() -> int:
+    """How many of them are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))

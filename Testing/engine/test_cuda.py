@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from IrisSegmentLib.context.pool import Pool
 from IrisSegmentLib.engine import Engine
 from IrisSegmentLib.evaluation.benchmark import benchmark
 from IrisSegmentLib.evaluation.metrics import dice
+from IrisSegmentLib.imaging.window import PREPROCESSING
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA card")
 
@@ -21,6 +23,21 @@ def test_the_card_finds_what_the_processor_finds(hippocampi):
         assert min(dice(found.mask(n), expected.mask(n)) for n in range(2)) > 0.97
         again = card.segment(image, theirs).segmentation  # a preset that was made on the processor
         assert min(dice(again.mask(n), expected.mask(n)) for n in range(2)) > 0.97
+
+
+def test_a_pool_and_tuning_work_on_the_card(hippocampi):
+    """Tuning needs gradients, whose norms once refused what the card computes with."""
+    card, (target, truth) = Engine(device="cuda"), hippocampi[3]
+    pool = Pool(card.network.hash, PREPROCESSING)
+    for image, segmentation in hippocampi[:3]:
+        card.add(pool, image, segmentation)
+    for strategy in ("image-retrieval", "object-retrieval"):
+        found = card.segment(target, card.choose(pool, strategy, image=target, count=2)).segmentation
+        assert min(dice(found.mask(n), truth.mask(n)) for n in range(2)) > 0.6
+    preset, outcome = card.tune(card.encode(*hippocampi[0], name="hippocampus"), hippocampi[1:3], steps=10)
+    assert outcome.after >= outcome.before > 0.6
+    found = card.segment(target, preset).segmentation
+    assert min(dice(found.mask(n), truth.mask(n)) for n in range(2)) > 0.6
 
 
 def test_a_benchmark_names_the_card():
