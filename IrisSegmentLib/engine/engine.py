@@ -22,14 +22,14 @@ from ..context.retrieval import class_vectors, scan_vector
 from ..errors import IrisError
 from ..imaging.volume import Segment, Segmentation, Volume, same_grid
 from ..imaging.window import PREPROCESSING
-from ..network import Iris, TaskEmbeddings, load_network
+from ..network import Iris, TaskEmbeddings
 from .alterations import ALTERATIONS
-from .device import choose_device
 from .looks import closer_windows
 from .progress import Progress
+from .proof import proven_sight
 from .result import Result
 from .segmenting import Segmenting
-from .sight import Overview, Sight
+from .sight import Overview
 from .strategies import choose
 
 FAMILIAR = 0.85  # Dice in a reference's own scan from which the network needs no altered looks to follow it
@@ -39,6 +39,8 @@ class Engine:
     """
     :param network: a network file; the bundled one by default.
     :param device: ``auto``, ``cpu`` or ``cuda``.
+    :ivar distrusts_card: there is one, it answered otherwise than the processor, and so the processor computes.
+    :raises IrisError: for a file that is no network, and for a device asked for by name that does not work.
 
     Example::
 
@@ -49,8 +51,7 @@ class Engine:
     """
 
     def __init__(self, network: str | Path | None = None, device: str = "auto") -> None:
-        where = choose_device(device)
-        self.sight = Sight.of(load_network(network, where), where)
+        self.sight, self.distrusts_card = proven_sight(network, device)
         self._cache = EmbeddingCache()
 
     @property

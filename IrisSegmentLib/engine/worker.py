@@ -28,6 +28,7 @@ from .lines import LineServer, standard_output
 from .messages import Message, doubt_out, path_in, put_array, segmentation_in, volume_in
 from .networks import get_network
 from .progress import Progress
+from .proof import NOT_TRUSTED
 from .result import Result
 
 Answer = TypeVar("Answer")
@@ -80,8 +81,11 @@ class Worker(LineServer):
         self._device = device
 
     def _compute(self, message: Message, work: Callable[[Engine], Answer]) -> Answer:
-        """Have the engine do it; if the graphics card has no memory for it, the processor does, and a note says so."""
+        """Have the engine do it; if the graphics card has no memory for it, the processor does, and a note says so. So
+        it is where the card is not trusted."""
         try:
+            if "_engine" not in self.__dict__ and self._engine.distrusts_card:
+                self.say({"job": message["job"], "note": NOT_TRUSTED})
             return work(self._engine)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error) or choose_device(self._device).type == "cpu":

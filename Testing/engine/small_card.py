@@ -1,7 +1,8 @@
-"""Runs a program as on a computer whose graphics card has little memory: `python small_card.py BYTES -m MODULE ...`.
+"""Runs a program as on a computer whose graphics card has little memory, or is wrong:
+`python small_card.py BYTES|wrong -m MODULE ...`.
 
 The card is simulated where PyTorch asks for its memory: what is put there is counted and stays in ordinary memory, and
-what no longer fits is refused in PyTorch's own words.
+what no longer fits is refused in PyTorch's own words. A wrong one exchanges voxels that lie side by side.
 """
 
 import runpy
@@ -15,8 +16,8 @@ class Card:
     :param size: bytes.
     """
 
-    def __init__(self, size: int) -> None:
-        self._free = size
+    def __init__(self, size: int, wrong: bool = False) -> None:
+        self._free, self._wrong = size, wrong
 
     def install(self) -> None:
         torch.cuda.is_available = lambda: True
@@ -33,6 +34,9 @@ class Card:
             if not self._is_here(where):
                 return module_to(module, *where, **options)
             self._take(sum(p.nbytes for p in module.parameters()))
+            if self._wrong:
+                voxels = module.decoder.head.voxels
+                voxels.weight.data = voxels.weight.data.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
             return module
 
         torch.Tensor.to, torch.nn.Module.to = put_tensor, put_module
@@ -49,6 +53,6 @@ class Card:
 
 if __name__ == "__main__":
     script, size, flag, module, *arguments = sys.argv
-    Card(int(size)).install()
+    (Card(2**40, wrong=True) if size == "wrong" else Card(int(size))).install()
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""A graphics card that is too small for a scan: the processor goes on with it, and a sentence says so."""
+"""A graphics card that is too small for a scan, or wrong: the processor computes, and a sentence says so."""
 
 import sys
 from pathlib import Path
@@ -14,10 +14,10 @@ CARD = Path(__file__).with_name("small_card.py")
 
 
 class CardBench(Bench):
-    """As `Bench`, on a simulated graphics card of some bytes."""
+    """As `Bench`, on a simulated graphics card of some bytes, or a ``wrong`` one."""
 
-    def __init__(self, network, size, **options):
-        super().__init__(network, python=(sys.executable, str(CARD), str(size)), device="auto", **options)
+    def __init__(self, network, size, device="auto", **options):
+        super().__init__(network, python=(sys.executable, str(CARD), str(size)), device=device, **options)
         self.notes = []
 
     def ask(self, verb, *arguments, **words):
@@ -27,7 +27,7 @@ class CardBench(Bench):
 @pytest.mark.parametrize("room", ["not for the network", "not for a scan", "enough"])
 def test_the_processor_goes_on_where_the_graphics_card_has_no_memory(tiny_network, hippocampi, room):
     network = sum(p.nbytes for p in load_network(tiny_network).parameters())
-    size = {"not for the network": network // 2, "not for a scan": network + 2**17, "enough": 2**40}[room]
+    size = {"not for the network": network // 2, "not for a scan": network + 2**19, "enough": 2**40}[room]
     bench = CardBench(tiny_network, size)
     try:
         bench.wait(bench.ask("encode", *hippocampi[0], name="h"))
@@ -50,5 +50,29 @@ def test_a_worker_of_several_people_forgets_that_ones_scan_was_too_large(tiny_ne
         for _ in range(2):
             bench.wait(bench.ask("look", hippocampi[0][0]))
         assert len(bench.notes) == 2, "the card was tried again"
+    finally:
+        bench.client.close()
+
+
+def test_a_card_that_answers_otherwise_than_the_processor_is_not_trusted(tiny_network, hippocampi):
+    """As one did by a fault of ours: it drew shifted by a voxel, and nothing failed."""
+    bench = CardBench(tiny_network, "wrong")
+    try:
+        bench.wait(bench.ask("encode", *hippocampi[0], name="h"))
+        bench.wait(bench.ask("segment", hippocampi[1][0], bench.answer))
+        engine = Engine(tiny_network, "cpu")
+        same = engine.segment(hippocampi[1][0], engine.encode(*hippocampi[0], name="h"))
+        assert np.array_equal(bench.answer.segmentation.layers, same.segmentation.layers)
+        assert len(bench.notes) == 1 and "answers otherwise than the processor" in bench.notes[0]
+    finally:
+        bench.client.close()
+
+
+def test_a_wrong_card_that_was_asked_for_is_refused_in_one_sentence(tiny_network, hippocampi):
+    bench = CardBench(tiny_network, "wrong", device="cuda")
+    try:
+        bench.wait(bench.ask("encode", *hippocampi[0], name="h"))
+        (error,) = bench.errors
+        assert "it answers otherwise than the processor" in error and not bench.notes
     finally:
         bench.client.close()
