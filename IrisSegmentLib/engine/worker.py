@@ -45,6 +45,7 @@ class Worker(LineServer):
         self, network: Path | None, device: str, folder: Path, lines: TextIO, out: TextIO, shared: bool = False
     ) -> None:
         self._network, self._wish, self._device, self._shared = network, device, device, shared
+        self._said_so = False  # that the card is not trusted
         super().__init__(folder, lines, out)
 
     def answer(self, message: Message, progress: Progress) -> Message:
@@ -84,8 +85,9 @@ class Worker(LineServer):
         """Have the engine do it; if the graphics card has no memory for it, the processor does, and a note says so. So
         it is where the card is not trusted."""
         try:
-            if "_engine" not in self.__dict__ and self._engine.distrusts_card:
+            if self._engine.distrusts_card and not self._said_so:
                 self.say({"job": message["job"], "note": NOT_TRUSTED})
+                self._said_so = True
             return work(self._engine)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error) or choose_device(self._device).type == "cpu":

@@ -58,6 +58,8 @@ def test_a_card_that_answers_otherwise_than_the_processor_is_not_trusted(tiny_ne
     """As one did by a fault of ours: it drew shifted by a voxel, and nothing failed."""
     bench = CardBench(tiny_network, "wrong")
     try:
+        bench.wait(bench.ask("describe"))
+        assert bench.answer.device == "processor"
         bench.wait(bench.ask("encode", *hippocampi[0], name="h"))
         bench.wait(bench.ask("segment", hippocampi[1][0], bench.answer))
         engine = Engine(tiny_network, "cpu")
