@@ -4,6 +4,7 @@ this program may be wrong on it, and nothing would fail."""
 from __future__ import annotations
 
 import logging
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -32,10 +33,11 @@ def proven_sight(network: str | Path | None, device: str) -> tuple[Sight, bool]:
     :param network: a file, or None for the bundled one; device: ``auto``, ``cpu`` or ``cuda``.
     :raises IrisError: for a file that is no network, and for a device asked for by name that does not work.
     """
-    where, processor = choose_device(device), torch.device("cpu")
+    where, processor, loaded = choose_device(device), torch.device("cpu"), load_network(network)
     if where == processor:
-        return Sight.of(load_network(network), processor), False
-    card, sight = (Sight.of(load_network(network, there), there) for there in (where, processor))
+        return Sight.of(loaded, processor), False
+    # A copy, made before either is rounded: a large network takes seconds to read.
+    card, sight = Sight.of(deepcopy(loaded).to(where), where), Sight.of(loaded, processor)
     if answers_alike(card, sight):
         return card, False
     if device != "auto":

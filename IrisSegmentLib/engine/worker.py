@@ -90,12 +90,17 @@ class Worker(LineServer):
                 self._said_so = True
             return work(self._engine)
         except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error) or choose_device(self._device).type == "cpu":
+            if not _out_of_memory(error) or not self._on_card():
                 raise
         # Only here, when the error has let go of what was computed, is the card's memory free.
         self.say({"job": message["job"], "note": TOO_LARGE})
         self._drop_engine("cpu")
         return work(self._engine)
+
+    def _on_card(self) -> bool:
+        """Whether it is a graphics card that computes, or that there was no memory on even for the network."""
+        made: Engine | None = self.__dict__.get("_engine")
+        return (made.device if made else choose_device(self._device)).type != "cpu"
 
     def _encode(self, message: Message, progress: Progress) -> Message:
         image = volume_in(message["image"], self._folder)
