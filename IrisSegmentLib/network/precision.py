@@ -44,7 +44,7 @@ class Precision:
     def name(self) -> str:
         return "bfloat16" if self.fast else "float32"
 
-    def lay_out(self, network: Iris) -> None:
+    def lay_out(self, network: nn.Module) -> None:
         """Lay the kernels out as the feature maps will be."""
         network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's hints leave this out
 

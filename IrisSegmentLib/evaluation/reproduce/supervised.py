@@ -1,8 +1,8 @@
 """What labels for every class and training for each set would give: a supervised U-Net, trained with the same pieces.
 
-monai's residual U-Net with about as many parameters as `small`. It sees the same windows as Iris: whole scans and
-closer looks of 64 cells, the same changes of intensity, the same turns and bends, the same loss and schedule. No flips:
-it must learn left from right. At test time it looks twice, as the engine does.
+monai's residual U-Net with about as many parameters as `small`. It sees what Iris sees: whole scans, closer looks and
+looks at one class alone, by 64 cells; the same changes of intensity, the same turns and bends, the same loss and
+schedule. No flips: it must learn left from right. At test time it looks three times, as the engine does.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ...context.preset import write_whole
-from ...engine.looks import MARGIN
+from ...engine.looks import MARGIN, MARGIN_ALONE, Seen
 from ...imaging.intensity import Intensity
 from ...imaging.volume import Volume
-from ...imaging.window import Window
+from ...imaging.window import Window, paste
 from ...network import Precision
 from ...training.augmentation import vary
 from ...training.cases import Case, read_cases
-from ...training.episodes import COARSE, bounds
+from ...training.episodes import Look
 from ...training.losses import global_norm_clip, schedule, segmentation_loss
 from ...training.views import Placement, grid_shape, positions, resampled
 from ..dataset import LabelledSet
@@ -54,6 +54,7 @@ class Supervised:
         self.names = [labelled.classes[v] for v in self.labels]
         torch.manual_seed(seed)
         self.network = unet(len(self.labels))
+        _precision().lay_out(self.network)  # a tenth faster
         asked = {"set": labelled.name, "hours": hours, "seed": seed}
         kept = _kept_steps(path, asked)
         self.steps = self._train(labelled, hours, seed, show) if kept is None else kept
@@ -70,11 +71,20 @@ class Supervised:
         intensity = Intensity.of(window.orientation.to_canonical(image.array))
         logits = self._look(window, image, intensity)
         box = window.box_of(logits.amax(0) > 0, MARGIN)
-        if box is not None:
-            closer = Window.over(image, box, CELLS)
-            logits = (window.seen_from(closer, logits) + self._look(closer, image, intensity)) / 2
-            window = closer
-        return window.paste(logits)
+        if box is None:
+            return window.paste(logits)
+        closer = Window.over(image, box, CELLS)
+        logits = (window.seen_from(closer, logits) + self._look(closer, image, intensity)) / 2
+        looks: list[Seen] = []
+        for n in range(len(logits)):
+            wide, own = closer, logits[n : n + 1]
+            box = wide.box_of(own[0] > 0, MARGIN_ALONE)
+            if box is not None and len(logits) > 1:
+                alone = Window.over(image, box, CELLS)
+                own = (wide.seen_from(alone, own) + self._look(alone, image, intensity)[n : n + 1]) / 2
+                wide = alone
+            looks.append((wide, own))
+        return paste(looks)
 
     def _look(self, window: Window, image: Volume, intensity: Intensity) -> Tensor:
         with torch.inference_mode(), _precision().autocast():
@@ -120,8 +130,8 @@ def batch(
     """Views (B, 1, D, H, W) of random cases, masks (B, K, D, H, W), and the places of the classes each case shows."""
     shown = [c for c in cases if c.boxes]
     chosen = [shown[i] for i in random.integers(len(shown), size=VIEWS)]
-    coarse = random.random() < COARSE
-    placements = [_place(c, coarse, random) for c in chosen]
+    look = Look.draw(random)
+    placements = [_place(c, look, random) for c in chosen]
     shape, steps = grid_shape([p.extent for p in placements], int(random.choice([48, 64, 64])))
     images, masks = [], []
     for case, placement, step in zip(chosen, placements, steps, strict=True):
@@ -134,15 +144,20 @@ def batch(
     return torch.stack(images), torch.stack(masks), drawn
 
 
-def _place(case: Case, coarse: bool, random: np.random.Generator) -> Placement:
-    """A look at the whole scan, or closer around everything that was drawn; as `training.episodes` places its views."""
-    if coarse:
+def _place(case: Case, look: Look, random: np.random.Generator) -> Placement:
+    """A look at the whole scan, closer around everything that was drawn, or around one class of it; as
+    `training.episodes` places its views."""
+    if look.coarse:
         low, high, margin = np.zeros(3), np.array(case.labels.shape) * case.spacing, random.uniform(0.8, 1.1)
     else:
-        low, high = (b * case.spacing for b in bounds((case.labels > 0)[None]))
+        boxes = list(case.boxes.values())
+        if look.alone:
+            boxes = [boxes[random.integers(len(boxes))]]
+        low, high = np.min([b[0] for b in boxes], 0) * case.spacing, np.max([b[1] for b in boxes], 0) * case.spacing
         margin = random.uniform(1.1, 1.8)
     extent = np.maximum((high - low) * margin, 4 * case.spacing)
-    return Placement((low + high) / 2 - case.spacing / 2 + random.uniform(-0.12, 0.12, 3) * extent, extent)
+    shift = random.uniform(-1, 1, 3) * (0.12 if look.coarse else 0.2) * extent
+    return Placement((low + high) / 2 - case.spacing / 2 + shift, extent)
 
 
 def _precision() -> Precision:

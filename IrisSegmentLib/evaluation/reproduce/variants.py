@@ -1,7 +1,8 @@
 """Networks trained for a comparison: the same budget by the clock, the same seed, and one thing different.
 
 They are trained by the training loop itself, each in a folder that is named by what was asked of it: an interrupted
-training goes on, and results that need the same network share it.
+training goes on, and results that need the same network share it. From random weights plain tasks and rough looks teach
+faster (Testing/records), so that a short run says more.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from ...errors import IrisError
 from ...network import CONFIGS, NetworkConfig
 from ...training.arguments import add_train_arguments
 from ...training.loop import Trainer
-from ...training.mixture import SOURCES
+from ...training.mixture import SHARES, SOURCES
 from .measure import digest
 from .request import Request
+
+LEARNING = ("--rough", "0.8", "--without", *SHARES)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ def trained(request: Request, variant: Variant) -> Trained:
         raise IrisError(f"No set is left to train '{variant.name}' on; give --data with sets of several anatomies.")
     asked = {
         "config": variant.config.to_json(), "sets": sorted(variant.sets), "hours": request.hours, "seed": request.seed,
+        "learning": LEARNING,
     }  # fmt: skip
     folder = request.output / "runs" / f"{variant.config.name} {len(variant.sets)} sets {digest(asked)}"
     done = folder / "done.json"
@@ -91,8 +95,8 @@ def budget_of(request: Request, networks: Sequence[Trained]) -> str:
     steps = [t.steps for t in networks]
     return (
         f"Equal budgets by the clock: '{request.configuration}' trained {request.hours:g} h each on one machine "
-        f"({min(steps)} to {max(steps)} steps), seed {request.seed}; one run each: bars know nothing of other runs. "
-        "The paper: 80,000 iterations of 32."
+        f"({min(steps)} to {max(steps)} steps), seed {request.seed}, by plain tasks and first by rough looks; one run "
+        "each: bars know nothing of other runs. The paper: 80,000 iterations of 32."
     )
 
 
@@ -111,7 +115,7 @@ def _train(request: Request, variant: Variant, folder: Path) -> int:
     add_train_arguments(parser)
     arguments = parser.parse_args([
         "--data", str(request.data), "--output", str(folder), "--hours", str(request.hours),
-        "--network", variant.config.name, "--seed", str(request.seed), "--sets", *variant.sets,
+        "--network", variant.config.name, "--seed", str(request.seed), *LEARNING, "--sets", *variant.sets,
     ])  # fmt: skip
     print(f"training '{variant.name}' on {', '.join(variant.sets)} for {request.hours:g} h", flush=True)
     before = signal.getsignal(signal.SIGTERM)
