@@ -13,13 +13,14 @@ from PIL import Image
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.evaluation.dataset import LabelledSet
 from IrisSegmentLib.evaluation.evaluate import evaluate
+from IrisSegmentLib.evaluation.metrics import dice
 from IrisSegmentLib.evaluation.reproduce import figure4
 from IrisSegmentLib.evaluation.reproduce.anatomies import anatomies
 from IrisSegmentLib.evaluation.reproduce.figure5 import Embedded, neighbors
 from IrisSegmentLib.evaluation.reproduce.figure6 import growing
 from IrisSegmentLib.evaluation.reproduce.page import page
 from IrisSegmentLib.evaluation.reproduce.request import Facts, Request, reproduce
-from IrisSegmentLib.evaluation.reproduce.supervised import batch, unet
+from IrisSegmentLib.evaluation.reproduce.supervised import Supervised, batch, unet
 from IrisSegmentLib.evaluation.reproduce.table4 import SWITCHES, small_classes
 from IrisSegmentLib.training.cases import read_cases
 
@@ -145,6 +146,25 @@ def test_the_supervised_network_learns_only_from_what_was_drawn(ball_sets):
     inside = [float((i[0] * m[0]).sum() / m[0].sum() - i.mean()) for i, m in zip(images, masks, strict=True)]
     assert min(inside) > 0.5, "the mask lies on the bright ball through every turn and bend"
     assert sum(p.numel() for p in unet(3).parameters()) == pytest.approx(7.06e6, rel=0.03), "as many as `small`"
+
+
+def test_the_supervised_network_looks_closer_as_the_engine_does(samples, tmp_path, monkeypatch):
+    labelled = LabelledSet.read(samples / "hippocampus")
+    net = Supervised(labelled, tmp_path / "unet.safetensors", 1e-6, 0, lambda share, words: None)
+    image, truth = labelled.image(labelled.cases["test"][0]), labelled.label(labelled.cases["test"][0])
+    looks = []
+
+    def knows(window, image, intensity):
+        looks.append(window)
+        return 10 * (window.sample_masks(truth) - 0.5)
+
+    monkeypatch.setattr(net, "_look", knows)
+    labels = net.segment(image)
+    assert min(dice(labels == n + 1, truth.mask(n)) for n in range(2)) > 0.97
+    _, closer, *alone = [w.extent for w in looks]
+    assert len(alone) == 2 and max(closer) > max(map(max, alone))
+    monkeypatch.setattr(net, "_look", lambda *words: -knows(*words).abs() - 1)
+    assert not net.segment(image).any() and len(looks) == 5, "where nothing is found nothing is looked at closer"
 
 
 def test_table2_leaves_an_anatomy_out_and_tests_on_it(request_for, ball_sets, runs):
