@@ -63,7 +63,7 @@ def _budget(request: Request, steps: list[int]) -> str:
     """Both sides' training, as far as the network's file tells."""
     with safe_open(request.network or bundled_weights(), "pt") as file:
         hours = (file.metadata() or {}).get("hours")
-    iris = f"Iris: {hours} h for all sets together. " if hours else ""
+    iris = f"Iris: {hours} h in its last run, for all sets together. " if hours else ""
     if not steps:
         return f"{iris}No U-Net was trained (--hours 0)."
     return f"{iris}U-Net: {request.hours:g} h for each set ({min(steps)} to {max(steps)} steps), on the same machine."
