@@ -20,7 +20,7 @@ from .mixture import INVENTED, MADE, SELF, Mixture
 from .regions import TOLD, alike
 from .synthetic import Painter, grown_mask
 from .task_augmentation import TaskAugmentation
-from .views import Placement, grid_shape, positions, resampled, resampled_labels, within
+from .views import Placement, grid_shape, placed, positions, resampled, resampled_labels, within
 
 MOST_CLASSES = 7
 TOGETHER = 3  # every so many turns a view is given the tasks of two others at once, as by a preset of two references
@@ -185,7 +185,7 @@ class Episodes:
         self, cases: list[Case], masks: list[Tensor], source: str, look: Look, random: np.random.Generator,
         derivation: Derivation | None = None, elsewhere: Case | None = None,
     ) -> Episode | None:
-        placements = [self._place(c, m, look.coarse, random) for c, m in zip(cases, masks, strict=True)]
+        placements = [placed(c, None if look.coarse else bounds(m), random) for c, m in zip(cases, masks, strict=True)]
         empty = False
         if elsewhere is not None:  # the last view's case, where nothing is of what was looked for, or another scan
             away = None if look.coarse or random.random() < 0.5 else _away(cases[-1], masks[-1], placements[-1], random)
@@ -216,18 +216,6 @@ class Episodes:
         if coarse:
             return Placement((size - case.spacing) / 2, size * random.uniform(0.8, 1.1))
         return Placement(random.uniform(0.2, 0.8, 3) * size, np.minimum(extent, size.max()))
-
-    def _place(self, case: Case, masks: Tensor, coarse: bool, random: np.random.Generator) -> Placement:
-        size = np.array(case.labels.shape) * case.spacing
-        if coarse:
-            low, high, margin = np.zeros(3), size, random.uniform(0.8, 1.1)
-        else:
-            low, high = (b * case.spacing for b in bounds(masks))
-            margin = random.uniform(1.1, 1.8)
-        extent = np.maximum((high - low) * margin, 4 * case.spacing)
-        # A first answer is often off by more than a tenth of the object: what it looked for must still be found.
-        shift = random.uniform(-1, 1, 3) * (0.12 if coarse else 0.2) * extent
-        return Placement((low + high) / 2 - case.spacing / 2 + shift, extent)
 
 
 def _some(present: list[int], look: Look, random: np.random.Generator) -> list[int]:

@@ -17,10 +17,24 @@ from .cases import Case
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a view looks: center and step in mm along X, Y, Z of the case."""
+    """Where a view looks: center and extent in mm along X, Y, Z of the case."""
 
     center: np.ndarray
     extent: np.ndarray
+
+
+def placed(case: Case, box: tuple[np.ndarray, np.ndarray] | None, random: np.random.Generator) -> Placement:
+    """A view of the whole case, or closer around a box of its voxels (low, high), as the engine looks: somewhat more or
+    less of it, and somewhat beside."""
+    if box is None:
+        low, high, margin = np.zeros(3), np.array(case.labels.shape) * case.spacing, random.uniform(0.8, 1.1)
+    else:
+        low, high = (b * case.spacing for b in box)
+        margin = random.uniform(1.1, 1.8)
+    extent = np.maximum((high - low) * margin, 4 * case.spacing)
+    # A first answer is often off by more than a tenth of the object: what it looked for must still be found.
+    shift = random.uniform(-1, 1, 3) * (0.12 if box is None else 0.2) * extent
+    return Placement((low + high) / 2 - case.spacing / 2 + shift, extent)
 
 
 def grid_shape(extents: list[np.ndarray], cells: int) -> tuple[tuple[int, int, int], list[float]]:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ...context.preset import write_whole
 from ...engine.looks import MARGIN, MARGIN_ALONE, Seen
+from ...imaging.box import Box
 from ...imaging.intensity import Intensity
 from ...imaging.volume import Volume
 from ...imaging.window import Window, paste
@@ -29,7 +30,7 @@ from ...training.augmentation import vary
 from ...training.cases import Case, read_cases
 from ...training.episodes import Look
 from ...training.losses import global_norm_clip, schedule, segmentation_loss
-from ...training.views import Placement, grid_shape, positions, resampled
+from ...training.views import grid_shape, placed, positions, resampled
 from ..dataset import LabelledSet
 from .request import Show
 
@@ -73,18 +74,18 @@ class Supervised:
         box = window.box_of(logits.amax(0) > 0, MARGIN)
         if box is None:
             return window.paste(logits)
-        closer = Window.over(image, box, CELLS)
-        logits = (window.seen_from(closer, logits) + self._look(closer, image, intensity)) / 2
+        closer = self._closer((window, logits), box, image, intensity)
         looks: list[Seen] = []
-        for n in range(len(logits)):
-            wide, own = closer, logits[n : n + 1]
-            box = wide.box_of(own[0] > 0, MARGIN_ALONE)
-            if box is not None and len(logits) > 1:
-                alone = Window.over(image, box, CELLS)
-                own = (wide.seen_from(alone, own) + self._look(alone, image, intensity)[n : n + 1]) / 2
-                wide = alone
-            looks.append((wide, own))
+        for n, own in enumerate(closer[1]):
+            box = closer[0].box_of(own > 0, MARGIN_ALONE) if len(self.names) > 1 else None
+            window, logits = closer if box is None else self._closer(closer, box, image, intensity)
+            looks.append((window, logits[n : n + 1]))
         return paste(looks)
+
+    def _closer(self, wider: Seen, box: Box, image: Volume, intensity: Intensity) -> Seen:
+        """The box looked at; what the wider look saw there counts as much."""
+        window = Window.over(image, box, CELLS)
+        return window, (wider[0].seen_from(window, wider[1]) + self._look(window, image, intensity)) / 2
 
     def _look(self, window: Window, image: Volume, intensity: Intensity) -> Tensor:
         with torch.inference_mode(), _precision().autocast():
@@ -131,7 +132,7 @@ def batch(
     shown = [c for c in cases if c.boxes]
     chosen = [shown[i] for i in random.integers(len(shown), size=VIEWS)]
     look = Look.draw(random)
-    placements = [_place(c, look, random) for c in chosen]
+    placements = [placed(c, _around(c, look, random), random) for c in chosen]
     shape, steps = grid_shape([p.extent for p in placements], int(random.choice([48, 64, 64])))
     images, masks = [], []
     for case, placement, step in zip(chosen, placements, steps, strict=True):
@@ -144,20 +145,14 @@ def batch(
     return torch.stack(images), torch.stack(masks), drawn
 
 
-def _place(case: Case, look: Look, random: np.random.Generator) -> Placement:
-    """A look at the whole scan, closer around everything that was drawn, or around one class of it; as
-    `training.episodes` places its views."""
+def _around(case: Case, look: Look, random: np.random.Generator) -> tuple[NDArray, NDArray] | None:
+    """What is looked at, in voxels: everything that was drawn, or one class of it; None for the whole scan."""
     if look.coarse:
-        low, high, margin = np.zeros(3), np.array(case.labels.shape) * case.spacing, random.uniform(0.8, 1.1)
-    else:
-        boxes = list(case.boxes.values())
-        if look.alone:
-            boxes = [boxes[random.integers(len(boxes))]]
-        low, high = np.min([b[0] for b in boxes], 0) * case.spacing, np.max([b[1] for b in boxes], 0) * case.spacing
-        margin = random.uniform(1.1, 1.8)
-    extent = np.maximum((high - low) * margin, 4 * case.spacing)
-    shift = random.uniform(-1, 1, 3) * (0.12 if look.coarse else 0.2) * extent
-    return Placement((low + high) / 2 - case.spacing / 2 + shift, extent)
+        return None
+    boxes = list(case.boxes.values())
+    if look.alone:
+        return boxes[random.integers(len(boxes))]
+    return np.min([low for low, _ in boxes], 0), np.max([high for _, high in boxes], 0)
 
 
 def _precision() -> Precision:
