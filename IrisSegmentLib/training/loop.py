@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +20,7 @@ from ..network import Iris, Precision, build, save_network
 from ..network.precision import keep_freed_memory
 from . import curves
 from .cases import Case, read_cases
+from .checkpoints import CHECKPOINT, CHECKPOINT_SECONDS, read_checkpoint, write_checkpoint
 from .episodes import Episode, Episodes, bounds
 from .losses import carried_loss, global_norm_clip, hard_dice, schedule, segmentation_loss
 from .makers import Asked, made, makers_beside
@@ -29,7 +28,6 @@ from .mixture import SELF, Mixture
 from .processes import here, join_processes
 from .views import Placement, grid_shape, positions, resampled
 
-CHECKPOINT_SECONDS = 600
 # Every so many steps the decoder has tokens alone: a network that always had the affinity came to ignore its tokens
 # (set to zero, they cost 0.1 points of Dice).
 TOKENS_ALONE = 4
@@ -95,7 +93,7 @@ class Trainer:
         self.average = build(arguments.network, arguments.seed)
         self.step, self.seconds = 0, 0.0
         self._stopping = False
-        state = self._last_state()
+        state = read_checkpoint(self.output / CHECKPOINT)
         if state is not None:
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
@@ -193,9 +191,7 @@ class Trainer:
             "network": self.network.state_dict(), "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(), "step": self.step, "seconds": self.seconds,
         }  # fmt: skip
-        beside = self.output / "checkpoint.partial"
-        torch.save(state, beside)
-        os.replace(beside, self.output / "checkpoint.pt")
+        write_checkpoint(self.output / CHECKPOINT, state)
         save_network(self.average, self.output / "average.safetensors")
         scores = {s: validate(self.average, c) for s, c in validation.items() if c[0].image is not None}
         line = {
@@ -207,10 +203,6 @@ class Trainer:
         curves.draw([self.output / "log.jsonl"], self.output / "curves.png")
         curves.record(self.output / "tensorboard", line)
         print(json.dumps(line), flush=True)
-
-    def _last_state(self) -> dict[str, Any] | None:
-        path = self.output / "checkpoint.pt"
-        return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
 
 
 def episode_loss(network: Iris, images: Tensor, masks: Tensor, teachers: Tensor, alone: bool = False) -> Tensor:

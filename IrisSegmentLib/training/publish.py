@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 from scipy.optimize import minimize
@@ -24,6 +23,7 @@ from ..errors import IrisError
 from ..network import build, save_network
 from ..network.trust import AGAIN, FOREIGN, Presence, Signs, Trust
 from ..network.weights import load_network
+from .checkpoints import CHECKPOINT, read_checkpoint
 
 LEAST = 0.5  # presence below which a class is left empty: below what any rightly found one had in validation
 FOUND = 0.3  # Dice below which what was found is not what is there
@@ -44,14 +44,16 @@ def publish(
     """Write the averaged weights of a run, or the weights of a network file, with its length in the header.
 
     :param mean: another network file, each of whose weights counts half.
-    :raises IrisError: for a file that is no network, or one of another configuration.
+    :raises IrisError: for a file that is no network, one of another configuration, or a folder without a run.
     """
     if run.is_file():
         averaged = load_network(run)
         with safe_open(run, "pt") as file:
             notes = {k: v for k, v in file.metadata().items() if k not in ("config", "trust")}
     else:
-        state = torch.load(run / "checkpoint.pt", weights_only=True)
+        state = read_checkpoint(run / CHECKPOINT)
+        if state is None:
+            raise IrisError(f"There is no run in '{run}'; choose the folder that `irissegment train` wrote to.")
         averaged = build(network)
         averaged.load_state_dict(state["average"])
         notes = {"steps": str(state["step"]), "hours": f"{state['seconds'] / 3600:.2f}"}

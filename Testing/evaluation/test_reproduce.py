@@ -14,13 +14,14 @@ from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.evaluation.dataset import LabelledSet
 from IrisSegmentLib.evaluation.evaluate import evaluate
 from IrisSegmentLib.evaluation.metrics import dice
-from IrisSegmentLib.evaluation.reproduce import figure4
+from IrisSegmentLib.evaluation.reproduce import figure4, supervision
 from IrisSegmentLib.evaluation.reproduce.anatomies import anatomies
 from IrisSegmentLib.evaluation.reproduce.figure5 import Embedded, neighbors
 from IrisSegmentLib.evaluation.reproduce.figure6 import growing
 from IrisSegmentLib.evaluation.reproduce.page import page
 from IrisSegmentLib.evaluation.reproduce.request import Facts, Request, reproduce
-from IrisSegmentLib.evaluation.reproduce.supervised import Supervised, batch, unet
+from IrisSegmentLib.evaluation.reproduce.supervised import Supervised, unet
+from IrisSegmentLib.evaluation.reproduce.supervision import batch
 from IrisSegmentLib.evaluation.reproduce.table4 import SWITCHES, small_classes
 from IrisSegmentLib.training.cases import read_cases
 
@@ -146,6 +147,26 @@ def test_the_supervised_network_learns_only_from_what_was_drawn(ball_sets):
     inside = [float((i[0] * m[0]).sum() / m[0].sum() - i.mean()) for i, m in zip(images, masks, strict=True)]
     assert min(inside) > 0.5, "the mask lies on the bright ball through every turn and bend"
     assert sum(p.numel() for p in unet(3).parameters()) == pytest.approx(7.06e6, rel=0.03), "as many as `small`"
+
+
+def test_the_supervised_network_goes_on_where_it_was_stopped(ball_sets, tmp_path, monkeypatch):
+    monkeypatch.setattr(supervision, "CHECKPOINT_SECONDS", 0)
+    labelled, path = LabelledSet.read(ball_sets / "sarcoma_pet"), tmp_path / "unet.safetensors"
+    shown, hours = [], 8 / 3600
+
+    def show(share, words):
+        shown.append(share)
+        if len(shown) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Supervised(labelled, path, hours, 0, show)
+    assert [p.name for p in tmp_path.iterdir()] == ["unet.checkpoint.pt"]
+    other = supervision.Supervision(unet(1), labelled, 2 * hours, 0, tmp_path / "unet.checkpoint.pt")
+    assert other.steps == 0, "it was not asked for that"
+    net = Supervised(labelled, path, hours, 0, lambda share, words: shown.append(share))
+    assert shown[2] > 0 and shown[3] == pytest.approx(shown[2]) and net.steps == len(shown) - 2
+    assert [p.name for p in tmp_path.iterdir()] == ["unet.safetensors"]
 
 
 def test_the_supervised_network_looks_closer_as_the_engine_does(samples, tmp_path, monkeypatch):

@@ -136,6 +136,8 @@ def test_what_a_network_knows_of_itself_is_in_its_file(tmp_path):
     for file in (known, tmp_path / "again.safetensors"):  # a file is published as its run is
         assert inside(file) == inside(known) and inside(file)[0] == inside(plain)[0]
     assert published(known, known).trust == Trust() and inside(known) == inside(plain), "and forgets"
+    with pytest.raises(IrisError, match="no run in"):
+        published(tmp_path, plain)
 
 
 def test_the_mean_of_two_networks_is_written(tmp_path):
