@@ -47,6 +47,7 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
+        self._folding, self._hidden = False, set[Any]()  # children that are hidden even when the section is open
         self._title = QtWidgets.QToolButton(self)
         self._title.setCheckable(True)
         self._title.setChecked(True)
@@ -59,17 +60,34 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         self._title.setGeometry(0, 0, event.size().width(), 24)
 
     def childEvent(self, event: Any) -> None:
-        # As CTK does: what is put into a folded section is hidden with it.
         title = getattr(self, "_title", None)  # None while the title itself is put in
-        if title is not None and event.added() and event.child().isWidgetType() and not title.isChecked():
-            event.child().setVisible(False)
+        if title is not None and event.added() and event.child().isWidgetType():
+            event.child().installEventFilter(self)
+            if not title.isChecked():  # as CTK does: what is put into a folded section is hidden with it
+                self._setShown(event.child(), False)
+
+    def eventFilter(self, child: Any, event: Any) -> bool:
+        # As CTK does: what was hidden by itself stays hidden when the section opens.
+        kind, told = event.type(), (QtCore.QEvent.ShowToParent, QtCore.QEvent.HideToParent)
+        if kind in told and not self._folding:
+            (self._hidden.discard if kind == told[0] else self._hidden.add)(child)
+            if kind == told[0] and not self._title.isChecked():
+                self._setShown(child, False)
+        return False
 
     def _toggled(self, shown: bool) -> None:
         for child in self.children():
             if isinstance(child, QtWidgets.QWidget) and child is not self._title:
-                child.setVisible(shown)
+                self._setShown(child, shown and child not in self._hidden)
         self._title.setArrowType(QtCore.Qt.DownArrow if shown else QtCore.Qt.RightArrow)
         self.contentsCollapsed.emit(not shown)
+
+    def _setShown(self, child: Any, shown: bool) -> None:
+        self._folding = True
+        child.setVisible(shown)
+        self._folding = False
+        # Else Qt would not tell of it when the folded child is hidden by itself.
+        child.setAttribute(QtCore.Qt.WA_WState_ExplicitShowHide, False)
 
     text = Property(str, lambda self: self._title.text, lambda self, value: self._title.setText(value))
     collapsed = Property(

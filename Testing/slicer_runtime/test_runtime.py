@@ -62,13 +62,20 @@ def test_what_is_put_into_a_folded_section_is_hidden_until_it_is_unfolded():
 
     section = ctk.ctkCollapsibleButton()
     section.collapsed = True
-    layout, label = qt.QVBoxLayout(), qt.QLabel("inside")
+    layout, label, other = qt.QVBoxLayout(), qt.QLabel("inside"), qt.QLabel("not needed")
     section.setLayout(layout)
     layout.addWidget(label)
+    layout.addWidget(other)
     section.show()
-    assert not label.visible
+    assert not label.visible and not other.visible
+    other.setVisible(False)
     section.collapsed = False
-    assert label.visible
+    assert label.visible and not other.visible, "it was hidden by itself"
+    section.collapsed = True
+    other.setVisible(True)
+    assert not other.visible
+    section.collapsed = False
+    assert label.visible and other.visible
     section.hide()
 
 

@@ -52,6 +52,7 @@ class DevicePanel:
             self.ui.deviceBox.setCurrentIndex(row)
         words = "" if server is None else _("Scans are sent to {address}.").format(address=server[0])
         self.ui.serverLabel.text = words
+        self.ui.serverLabel.setVisible(bool(words))
 
     def updateButtons(self) -> None:
         tip = _("Another computer that runs irissegment serve. You are asked before anything is sent there.")
