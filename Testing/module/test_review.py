@@ -11,6 +11,15 @@ from radiologist import NAMES, cells, choose, encode, load, mark, press, results
 SlicerRuntime = pytest.importorskip("SlicerRuntime")
 
 
+@pytest.mark.parametrize(
+    ("ml", "words"), [(None, "..."), (0, "0.00"), (0.01234, "0.0123"), (1.3, "1.30"), (99.97, "100"), (1530.4, "1530")]
+)
+def test_a_volume_is_told_by_three_digits_or_all_whole_ones(ml, words):
+    from IrisSegmentLib.slicer.panels.review import volumeWords
+
+    assert volumeWords(ml) == words
+
+
 @pytest.fixture
 def views(panel):
     from SlicerRuntime.views import SliceView

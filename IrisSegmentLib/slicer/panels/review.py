@@ -126,7 +126,7 @@ class ReviewPanel:
 
     def _showRow(self, row: int, finding: Finding) -> None:
         difference = "" if finding.difference is None else f"{finding.difference:+.0f}"
-        numbers = [f"{100 * finding.confidence:.0f}", _volume(finding), difference]
+        numbers = [f"{100 * finding.confidence:.0f}", volumeWords(finding.volume_ml), difference]
         texts = [finding.target, finding.segment, *numbers, SIGNS[finding.state]]
         for column, text in enumerate(texts):
             item = qt.QTableWidgetItem(text)
@@ -148,7 +148,7 @@ class ReviewPanel:
             return _("Click a row to see where the result is least certain.")
         words = _("{target}, {segment}: {state}, {sure:.0f} % sure, {ml} mL").format(
             target=finding.target, segment=finding.segment, state=STATES[finding.state],
-            sure=100 * finding.confidence, ml=_volume(finding),
+            sure=100 * finding.confidence, ml=volumeWords(finding.volume_ml),
         )  # fmt: skip
         if finding.note:
             return f"{words}. {_(finding.note)}"
@@ -215,6 +215,6 @@ def _place(finding: Finding) -> tuple[str, str]:
     return (finding.nodeID, finding.segmentID)
 
 
-def _volume(finding: Finding) -> str:
-    """In mL."""
-    return "..." if finding.volume_ml is None else f"{finding.volume_ml:.3g}"
+def volumeWords(ml: float | None) -> str:
+    """Three digits, or all whole ones: a liver has 1530 mL, not 1.53e+03."""
+    return "..." if ml is None else f"{ml:.0f}" if ml >= 100 else f"{ml:#.3g}".rstrip(".")
