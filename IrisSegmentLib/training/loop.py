@@ -22,7 +22,7 @@ from . import curves
 from .cases import Case, read_cases
 from .checkpoints import CHECKPOINT, CHECKPOINT_SECONDS, read_checkpoint, write_checkpoint
 from .episodes import Episode, Episodes, bounds
-from .losses import carried_loss, global_norm_clip, hard_dice, schedule, segmentation_loss
+from .losses import average_in, carried_loss, global_norm_clip, hard_dice, schedule, segmentation_loss
 from .makers import Asked, made, makers_beside
 from .mixture import SELF, Mixture
 from .processes import here, join_processes
@@ -176,9 +176,7 @@ class Trainer:
         if math.isfinite(global_norm_clip(list(self.network.parameters()), 1.0)):
             self.optimizer.step()
         self.step += 1
-        keep = min(0.999, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
+        average_in(self.average, self.network, self.step)
         return float(loss.detach())
 
     def _save(self, validation: dict[str, list[Case]], losses: list[float], learning: float) -> None:

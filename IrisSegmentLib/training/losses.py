@@ -6,7 +6,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def soft_dice(probabilities: Tensor, masks: Tensor, spare: float | Tensor = 1.0) -> Tensor:
@@ -44,6 +44,14 @@ def schedule(progress: float, step: int, warmup: int = 200) -> float:
     """Learning rate factor: warm-up by steps, then down to a hundredth along half a cosine over the run's time."""
     fall = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return min(1.0, (step + 1) / warmup) * max(0.01, fall)
+
+
+def average_in(average: nn.Module, network: nn.Module, step: int) -> None:
+    """Move an averaged copy of a network's weights towards them, after its ``step``-th step: quickly at first, in the
+    end by a thousandth."""
+    keep = min(0.999, (1 + step) / (10 + step))
+    with torch.no_grad():
+        torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - keep)
 
 
 def global_norm_clip(parameters: list[Tensor], limit: float) -> float:

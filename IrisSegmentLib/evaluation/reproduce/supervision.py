@@ -17,7 +17,7 @@ from ...training.augmentation import vary
 from ...training.cases import Case, read_cases
 from ...training.checkpoints import CHECKPOINT_SECONDS, read_checkpoint, write_checkpoint
 from ...training.episodes import Look
-from ...training.losses import global_norm_clip, schedule, segmentation_loss
+from ...training.losses import average_in, global_norm_clip, schedule, segmentation_loss
 from ...training.views import grid_shape, placed, positions, resampled
 from ..dataset import LabelledSet
 from .request import Show
@@ -80,9 +80,7 @@ class Supervision:
         if np.isfinite(global_norm_clip(self._parameters, 1.0)):
             self._optimizer.step()
         self.steps += 1
-        keep = min(0.999, (1 + self.steps) / (10 + self.steps))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self._average.parameters()), self._parameters, 1 - keep)
+        average_in(self._average, self._network, self.steps)
 
     def _save(self) -> None:
         state = {
