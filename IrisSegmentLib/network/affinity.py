@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import cells, shuffle, uncells, unshuffle, upsample
+from .blocks import Conv, cells, shuffle, uncells, unshuffle, upsample
 from .task_encoder import Part
 
 STRIDE = 8
@@ -28,7 +28,7 @@ class Affinity(nn.Module):
     def __init__(self, middle: int, deep: int, length: int) -> None:
         super().__init__()
         self.middle = nn.Linear(middle, length)
-        self.deep = nn.Conv3d(deep, length, 1, bias=False)
+        self.deep = Conv(deep, length, 1)
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
 
     def keys(self, middle: Tensor, deep: Tensor) -> Tensor:

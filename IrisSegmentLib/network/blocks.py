@@ -17,20 +17,33 @@ FEW = 2**10  # cells below which torch norms a channels-last map number by numbe
 WIDE = {4: torch.float32, 8: torch.float64, 16: torch.complex128}  # numbers as long as several, by bytes
 
 
-def norm_act(x: Tensor, eps: float = EPS) -> Tensor:
+def norm_act(x: Tensor, eps: float = EPS, overwrite: bool = False) -> Tensor:
     """Instance norm without weights, then ReLU, in the numbers of ``x``. Written as a group norm of one channel a
-    group, which is the same and has a fast kernel for channels-last tensors."""
+    group, which is the same and has a fast kernel for channels-last tensors.
+
+    :param overwrite: ``x`` is not needed any more, and may become the result: fresh memory costs more than the norm.
+    """
     if x.device.type != "cpu":
         with torch.autocast(x.device.type, enabled=False):  # which there would answer in float32, at twice the memory
             return F.relu_(F.group_norm(x, x.shape[1], eps=eps))
     if torch.is_grad_enabled() and x.requires_grad:
         return _NormAct.apply(x, eps)
+    if len(x) == 1 and x.dtype == torch.float32:
+        return F.relu_(_alone(x, eps, x if overwrite else torch.empty_like(x)))
     if len(x) == 1 and x.numel() >= fused.LARGE and fused.usable(x):
         return fused.norm_act(x, eps)
     last = torch.channels_last_3d
     if x[0, 0].numel() < FEW and x.is_contiguous(memory_format=last) and not x.is_contiguous():
         return F.relu_(F.group_norm(x.contiguous(), x.shape[1], eps=eps)).contiguous(memory_format=last)
     return F.relu_(F.group_norm(x, x.shape[1], eps=eps))
+
+
+def _alone(x: Tensor, eps: float, onto: Tensor) -> Tensor:
+    """The instance norm of a single sample in float32 is its batch norm, which can be told where to write and is fast
+    for few cells too. In bfloat16 it would round the averages."""
+    told = {"out": onto, "save_mean": x.new_empty(0), "save_invstd": x.new_empty(0)}
+    torch.ops.aten.native_batch_norm.out(x, None, None, None, None, True, 0.0, eps, **told)
+    return onto
 
 
 class _NormAct(torch.autograd.Function):
@@ -62,10 +75,10 @@ class _NormAct(torch.autograd.Function):
 
 
 class Conv(nn.Conv3d):
-    """Convolution without bias, size kept, of what `norm_act` gave."""
+    """Convolution that keeps the size, without bias unless it is asked for."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3) -> None:
-        super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, bias: bool = False) -> None:
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
 
     def forward(self, x: Tensor, add: Tensor | None = None, channels: slice = slice(None)) -> Tensor:
         """
@@ -74,8 +87,8 @@ class Conv(nn.Conv3d):
         """
         kernel = self.weight[:, channels]
         if fused.usable(x, kernel):
-            return fused.convolve(x, kernel, onto=None if add is None else add.to(x.dtype))
-        y = F.conv3d(x, kernel, padding=self.padding)
+            return fused.convolve(x, kernel, self.bias, onto=None if add is None else add.to(x.dtype))
+        y = F.conv3d(x, kernel, self.bias, padding=self.padding)
         return y if add is None else y + add if torch.is_grad_enabled() else y.add_(add)
 
 
@@ -90,7 +103,7 @@ class Residual(nn.Module):
         self.shortcut = Conv(inputs, outputs, shortcut) if inputs != outputs else nn.Identity()
 
     def forward(self, *parts: Tensor) -> Tensor:
-        """The ``parts`` (B, C, D, H, W) are joined along the channels; a single one may be overwritten."""
+        """The ``parts`` (B, C, D, H, W) are joined along the channels; the first may be overwritten."""
         if torch.is_grad_enabled() and len(parts) > 1:
             parts = (torch.cat(parts, 1),)  # fewer maps to keep for the gradient
         # Else part by part, which copies less and holds less: each channel has its own norm, and a convolution is a
@@ -99,14 +112,15 @@ class Residual(nn.Module):
         y: Tensor | None = None
         short: Tensor | None = parts[0] if identity else None
         for part in parts:
-            normed, channels = norm_act(part), slice(start, start + part.shape[1])
+            normed = norm_act(part, overwrite=start == 0 and not identity)
+            channels = slice(start, start + part.shape[1])
             y = self.conv1(normed, y, channels)
             if not identity:
                 short = self.shortcut(normed, short, channels)
             start = channels.stop
         del normed
         assert y is not None, "a block of nothing"
-        return self.conv2(norm_act(y), short)
+        return self.conv2(norm_act(y, overwrite=True), short)
 
 
 def gelu(x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from . import fused
 from .blocks import (
+    WIDE,
     Conv,
     CrossAttention,
     FeedForward,
@@ -61,7 +62,7 @@ class Up(nn.Module):
         super().__init__()
         kept = skip if config.narrow else deep
         self.align_corners = config.align_corners
-        self.narrow = nn.Conv3d(deep, kept, 1, bias=False) if config.narrow else nn.Identity()
+        self.narrow = Conv(deep, kept, 1) if config.narrow else nn.Identity()
         self.block = Residual(kept + skip, skip, config.shortcut)
         self.further = nn.Sequential(*(Residual(skip, skip, config.shortcut) for _ in range(blocks - 1)))
 
@@ -142,14 +143,15 @@ class PlaceHead(nn.Module):
         self.stride, self.coarse, self.fine = stride, coarse, fine
         self.norm = nn.LayerNorm(tokens)
         self.weights = Perceptron(tokens, tokens, self.MIXED * coarse + self.HIDDEN * (fine + 1))
-        self.place = nn.Conv3d(self.MIXED + affinity, self.HIDDEN, 3, padding=1)
+        self.place = Conv(self.MIXED + affinity, self.HIDDEN, bias=True)
         self.place2 = Conv(self.HIDDEN, self.HIDDEN)
-        self.voxels = nn.Conv3d(self.HIDDEN, stride**3, 1)
+        self.voxels = Conv(self.HIDDEN, stride**3, 1, bias=True)
 
     def forward(self, tokens: Tensor, coarse: Tensor, fine: Tensor, carried: Tensor | None) -> Tensor:
-        """Class tokens (B, K, T), decoder features at stride 4 and 2, carried masks; logits (B, K, D, H, W)."""
+        """Class tokens (B, K, T), decoder features at stride 4 and 2, which may be overwritten, carried masks; logits
+        (B, K, D, H, W)."""
         weights = self.weights(self.norm(tokens))
-        coarse, fine = norm_act(coarse), norm_act(fine)
+        coarse, fine = norm_act(coarse, overwrite=True), norm_act(fine, overwrite=True)
         f, size = self.stride, fine.shape[2:]
         if torch.is_grad_enabled() or len(coarse) > 1:
             return shuffle(self._read(weights, coarse, fine, carried), f).unflatten(0, weights.shape[:2])[:, :, 0]
@@ -181,9 +183,9 @@ class PlaceHead(nn.Module):
 def _spread(parts: Tensor, factor: int, onto: Tensor) -> None:
     """`shuffle` into maps of the same numbers that are there: (K, factor**3, d, h, w) onto (K, D, H, W)."""
     f, rows = factor, parts.permute(0, 2, 3, 4, 1).contiguous()
-    if f == 2 and rows.element_size() == 2:  # two voxels side by side are moved as one number
-        wide = rows.flatten().view(torch.float32)
-        rows, onto = wide.view(*rows.shape[:4], f, f, 1), onto.view(torch.float32)
+    wide = WIDE.get(f * rows.element_size())
+    if f == 2 and wide is not None:  # two voxels side by side are moved as one number
+        rows, onto = rows.flatten().view(wide).view(*rows.shape[:4], f, f, 1), onto.view(wide)
     else:
         rows = rows.unflatten(-1, (f, f, f))
     k, d, h, w = rows.shape[:4]

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .blocks import Residual, cells, halve, uncells, unshuffle
+from .blocks import Conv, Residual, cells, halve, uncells, unshuffle
 from .config import NetworkConfig
 
 
@@ -18,7 +18,7 @@ class Encoder(nn.Module):
         super().__init__()
         c = config.channels
         self.stem_stride = config.stem_stride
-        self.stem = nn.Conv3d(config.stem_stride**3, c[0], 3, padding=1, bias=False)
+        self.stem = Conv(config.stem_stride**3, c[0])
         self.first = Residual(c[0], c[0], config.shortcut)
         self.levels = nn.ModuleList(
             nn.Sequential(

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import CrossAttention, FeedForward, Own, SelfAttention, cells, norm_act, raising, shuffle, unshuffle
+from .blocks import Conv, CrossAttention, FeedForward, Own, SelfAttention, cells, norm_act, raising, shuffle, unshuffle
 from .config import NetworkConfig
 
 
@@ -112,10 +112,10 @@ class PublishedMaskFusion(nn.Module):
     def __init__(self, width: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
-        self.expand = nn.Conv3d(width, stride**3, 1)
-        self.merge = nn.Conv3d(2, 1, 3, padding=1)
+        self.expand = Conv(width, stride**3, 1, bias=True)
+        self.merge = Conv(2, 1, bias=True)
         self.position = nn.Parameter(torch.randn(1, 1, self.SIDE, self.SIDE, self.SIDE))
-        self.squeeze = nn.Conv3d(stride**3, width, 1)
+        self.squeeze = Conv(stride**3, width, 1, bias=True)
 
     def forward(self, features: Tensor, masks: Tensor) -> Tensor:
         """(B, C, d, h, w) and (B, K, D, H, W) to (B, K, d*h*w, C).

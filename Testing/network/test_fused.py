@@ -1,4 +1,5 @@
-"""Inference in bfloat16 takes other operators than float32 and training do; it must compute the same."""
+"""Inference on a processor takes other operators than training does, and in bfloat16 others still; all must compute
+the same."""
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ import torch.nn.functional as F
 
 from IrisSegmentLib.network import Precision, build, fused
 from IrisSegmentLib.network.affinity import _looked_up
-from IrisSegmentLib.network.blocks import FEW, Residual, norm_act, upsample
+from IrisSegmentLib.network.blocks import FEW, Conv, Residual, norm_act, upsample
 
 pytestmark = pytest.mark.skipif(not fused._OPERATORS, reason="this torch has no oneDNN operators to compare with")
 
@@ -39,13 +40,44 @@ def test_parts_are_convolved_as_if_joined():
     assert (found.float() - exact).abs().mean() < 0.01 * exact.abs().max()
 
 
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("side", [2, 8])
+def test_the_norm_of_a_single_sample_in_float32_and_in_place(side, last):
+    x = torch.randn(1, 16, side, side, side) + 3
+    x = x.contiguous(memory_format=torch.channels_last_3d if last else torch.contiguous_format)
+    exact, own = F.relu(F.group_norm(x, 16, eps=1e-4)), x.clone()
+    with torch.inference_mode():
+        found = norm_act(own)
+        assert torch.allclose(found, exact, atol=1e-5) and torch.equal(own, x)
+        assert norm_act(own, overwrite=True).data_ptr() == own.data_ptr() and torch.equal(own, found)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("bias", [False, True])
+def test_convolutions_in_float32(kernel, bias):
+    """Outside of training by oneDNN, whatever torch would have chosen for so few rows."""
+    conv, x = Conv(8, 4, kernel, bias), torch.randn(1, 8, 5, 6, 7)
+    exact = conv(x).detach()
+    with torch.inference_mode():
+        assert fused.usable(x, conv.weight)
+        assert torch.allclose(conv(x), exact, atol=1e-5)
+        assert torch.allclose(conv(x, exact.clone()), 2 * exact, atol=1e-5)
+
+
+def test_what_autocast_wants_in_bfloat16_is_not_convolved_in_float32():
+    conv, x = Conv(8, 4), torch.randn(1, 8, 5, 6, 7)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        assert conv(x).dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("align_corners", [False, True])
 def test_features_are_raised(align_corners):
     x = maps(2, 8, 3, 4, 5)
     with torch.inference_mode():
         found = upsample(x, (6, 7, 10), align_corners)
+        precise = upsample(x.float(), (6, 7, 10), align_corners)
     exact = F.interpolate(x.float(), (6, 7, 10), mode="trilinear", align_corners=align_corners)
-    assert (found.float() - exact).abs().max() < 0.06
+    assert (found.float() - exact).abs().max() < 0.06 and torch.allclose(precise, exact, atol=1e-5)
 
 
 @pytest.mark.parametrize("width", [8, 120])
