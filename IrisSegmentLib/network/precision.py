@@ -64,10 +64,15 @@ class Precision:
         return torch.autocast(self.device, torch.bfloat16, enabled=self.fast)
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory(all_of_it: bool = False) -> None:
     """Let the arrays of one call be used again by the next rather than returned to the system: fresh pages cost up to
-    a quarter of the time. What is larger than 32 MB, and more than 512 MB in all, is returned as ever."""
+    a quarter of the time. What is larger than 32 MB, and more than 512 MB in all, is returned as ever.
+
+    :param all_of_it: whatever its size, up to 2 GB: for training, whose maps are as large at every step.
+    """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # glibc only; elsewhere nothing is lost but time
         library = ctypes.CDLL(None)
-        library.mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD
-        library.mallopt(-1, 512 * 2**20)  # M_TRIM_THRESHOLD
+        library.mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD, no larger one is taken
+        library.mallopt(-1, 2**31 - 1 if all_of_it else 512 * 2**20)  # M_TRIM_THRESHOLD
+        if all_of_it:
+            library.mallopt(-4, 0)  # M_MMAP_MAX

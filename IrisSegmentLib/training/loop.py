@@ -86,7 +86,7 @@ class Trainer:
         self.arguments = arguments
         self.output: Path = arguments.output
         self.output.mkdir(parents=True, exist_ok=True)
-        keep_freed_memory()
+        keep_freed_memory(all_of_it=True)
         self.fabric = join_processes()
         self.precision = Precision.of(self.fabric.device)
         self.network = build(arguments.network, arguments.seed).train()
