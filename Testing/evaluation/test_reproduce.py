@@ -149,20 +149,23 @@ def test_the_supervised_network_learns_only_from_what_was_drawn(ball_sets):
     assert sum(p.numel() for p in unet(3).parameters()) == pytest.approx(7.06e6, rel=0.03), "as many as `small`"
 
 
-def test_the_supervised_network_goes_on_where_it_was_stopped(ball_sets, tmp_path, monkeypatch):
-    monkeypatch.setattr(supervision, "CHECKPOINT_SECONDS", 0)
+@pytest.mark.parametrize("how", [KeyboardInterrupt, SystemExit], ids=["by Ctrl-C", "by force"])
+def test_the_supervised_network_goes_on_where_it_was_stopped(ball_sets, tmp_path, monkeypatch, how):
+    if how is SystemExit:  # what it has then is of its latest checkpoint
+        monkeypatch.setattr(supervision, "CHECKPOINT_SECONDS", 0)
     labelled, path = LabelledSet.read(ball_sets / "sarcoma_pet"), tmp_path / "unet.safetensors"
     shown, hours = [], 8 / 3600
 
     def show(share, words):
         shown.append(share)
         if len(shown) == 3:
-            raise KeyboardInterrupt
+            raise how
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(how):
         Supervised(labelled, path, hours, 0, show)
     assert [p.name for p in tmp_path.iterdir()] == ["unet.checkpoint.pt"]
-    other = supervision.Supervision(unet(1), labelled, 2 * hours, 0, tmp_path / "unet.checkpoint.pt")
+    asked = supervision.Asked(labelled.name, 2 * hours, 0)
+    other = supervision.Supervision(unet(1), labelled, asked, tmp_path / "unet.checkpoint.pt")
     assert other.steps == 0, "it was not asked for that"
     net = Supervised(labelled, path, hours, 0, lambda share, words: shown.append(share))
     assert shown[2] > 0 and shown[3] == pytest.approx(shown[2]) and net.steps == len(shown) - 2

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,46 +27,65 @@ CELLS = 64  # along the longest side of what the network sees
 RATE, WARMUP = 1.5e-3, 50
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a training is known by.
+
+    :param set: the name of the set whose classes are learned; hours: how long, what was trained before a stop counted
+        in; seed: of what it is shown.
+    """
+
+    set: str
+    hours: float
+    seed: int
+
+
 class Supervision:
     """The training of a network that maps windows (B, 1, D, H, W) to logits (B, K, D, H, W) of a set's own classes.
 
-    :param hours: how long it trains, what it trained before a stop counted in.
-    :param path: of the checkpoint, written every ten minutes. One of the same set, hours and seed goes on; another is
+    :param path: of the checkpoint, written every ten minutes. One that was asked for alike goes on; another is
         replaced.
     """
 
-    def __init__(self, network: nn.Module, labelled: LabelledSet, hours: float, seed: int, path: Path) -> None:
-        self._network, self._labelled, self._path, self._seed = network, labelled, path, seed
-        self._all, self._asked = hours * 3600, wanted(labelled, hours, seed)
+    def __init__(self, network: nn.Module, labelled: LabelledSet, asked: Asked, path: Path) -> None:
+        self._network, self._labelled, self._asked, self._path = network, labelled, asked, path
         self._average = copy.deepcopy(network)
         self._parameters: list[Tensor] = list(network.parameters())
         self._optimizer = torch.optim.AdamW(self._parameters, lr=RATE, betas=(0.9, 0.99), weight_decay=0.02)
         self.steps, self._seconds = 0, 0.0
         state = read_checkpoint(path)
-        if state is not None and state["asked"] == self._asked:
+        if state is not None and state["asked"] == asdict(asked):
             network.load_state_dict(state["network"])
             self._average.load_state_dict(state["average"])
             self._optimizer.load_state_dict(state["optimizer"])
             self.steps, self._seconds = state["step"], state["seconds"]
 
     def train(self, show: Show) -> int:
-        """The network has the averaged weights in the end; gives the number of steps."""
+        """The network has the averaged weights in the end; gives the number of steps. Ctrl-C loses nothing."""
+        try:
+            self._train(show)
+        except KeyboardInterrupt:
+            self._save()
+            raise
+        self._network.load_state_dict(self._average.state_dict())
+        return self.steps
+
+    def _train(self, show: Show) -> None:
         folder, words = self._labelled.folder, f"U-Net for {self._labelled.name}"
         cases = read_cases(folder.parent, "train", [folder.name])[folder.name]
         labels = sorted(self._labelled.classes)
-        started, saved, progress = time.monotonic() - self._seconds, self._seconds, self._seconds / self._all
+        all_of_it = self._asked.hours * 3600
+        started, saved, progress = time.monotonic() - self._seconds, self._seconds, self._seconds / all_of_it
         self._network.train()
         while progress < 1:
             show(progress, words)
-            self._learn(*batch(cases, labels, np.random.default_rng((self._seed, self.steps))), progress)
+            self._learn(*batch(cases, labels, np.random.default_rng((self._asked.seed, self.steps))), progress)
             self._seconds = time.monotonic() - started
-            progress = self._seconds / self._all
+            progress = self._seconds / all_of_it
             if self._seconds - saved > CHECKPOINT_SECONDS:
                 self._save()
                 saved = self._seconds
-        self._network.load_state_dict(self._average.state_dict())
         show(1.0, words)
-        return self.steps
 
     def _learn(self, images: Tensor, masks: Tensor, drawn: list[list[int]], progress: float) -> None:
         for group in self._optimizer.param_groups:
@@ -84,15 +103,10 @@ class Supervision:
 
     def _save(self) -> None:
         state = {
-            "asked": self._asked, "network": self._network.state_dict(), "average": self._average.state_dict(),
+            "asked": asdict(self._asked), "network": self._network.state_dict(), "average": self._average.state_dict(),
             "optimizer": self._optimizer.state_dict(), "step": self.steps, "seconds": self._seconds,
         }  # fmt: skip
         write_checkpoint(self._path, state)
-
-
-def wanted(labelled: LabelledSet, hours: float, seed: int) -> dict[str, Any]:
-    """What a training is known by."""
-    return {"set": labelled.name, "hours": hours, "seed": seed}
 
 
 def batch(
