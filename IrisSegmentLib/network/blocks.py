@@ -29,7 +29,8 @@ def norm_act(x: Tensor, eps: float = EPS, overwrite: bool = False) -> Tensor:
     if torch.is_grad_enabled() and x.requires_grad:
         return _NormAct.apply(x, eps)
     if len(x) == 1 and x.dtype == torch.float32:
-        return F.relu_(_alone(x, eps, x if overwrite else torch.empty_like(x)))
+        kept = torch.is_grad_enabled() or not overwrite  # what made it may want it once more for a gradient
+        return F.relu_(_alone(x, eps, torch.empty_like(x) if kept else x))
     if len(x) == 1 and x.numel() >= fused.LARGE and fused.usable(x):
         return fused.norm_act(x, eps)
     last = torch.channels_last_3d
