@@ -107,8 +107,8 @@ class Bench:
             return self.network.encode(self.image, self.masks(classes))
 
     def gflop(self) -> float:
-        """Of one target and one class, counted in float32: fused operators would pass uncounted."""
-        with torch.no_grad():
+        """Of one target and one class, counted as in training: fused operators would pass uncounted."""
+        with torch.enable_grad():
             embeddings = self.network.encode(self.image, self.masks(1))
             with FlopCounterMode(display=False) as counter:
                 self.network.segment(self.image, embeddings)
