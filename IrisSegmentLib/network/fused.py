@@ -12,7 +12,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-KINDS = (torch.bfloat16, torch.float32)
 LARGE = 2**20  # numbers in a feature map from which one pass less is worth a few small operators more
 
 _OPERATORS = torch.backends.mkldnn.is_available() and all(
@@ -25,7 +24,7 @@ def usable(x: Tensor, weight: Tensor | None = None) -> bool:
     return (
         _OPERATORS
         and x.device.type == "cpu"
-        and x.dtype in KINDS
+        and x.dtype in (torch.bfloat16, torch.float32)
         and not (x.dtype == torch.float32 and torch.is_autocast_enabled("cpu"))  # which wants bfloat16 made of it
         and (weight is None or weight.dtype == x.dtype)
         and not torch.is_grad_enabled()

@@ -164,8 +164,8 @@ def test_the_supervised_network_goes_on_where_it_was_stopped(ball_sets, tmp_path
     with pytest.raises(how):
         Supervised(labelled, path, hours, 0, show)
     assert [p.name for p in tmp_path.iterdir()] == ["unet.checkpoint.pt"]
-    asked = supervision.Asked(labelled.name, 2 * hours, 0)
-    other = supervision.Supervision(unet(1), labelled, asked, tmp_path / "unet.checkpoint.pt")
+    plan = supervision.Plan(labelled.name, 2 * hours, 0)
+    other = supervision.Supervision(unet(1), labelled, plan, tmp_path / "unet.checkpoint.pt")
     assert other.steps == 0, "it was not asked for that"
     net = Supervised(labelled, path, hours, 0, lambda share, words: shown.append(share))
     assert shown[2] > 0 and shown[3] == pytest.approx(shown[2]) and net.steps == len(shown) - 2

@@ -28,7 +28,7 @@ from ...imaging.window import Window, paste
 from ...network import Precision
 from ..dataset import LabelledSet
 from .request import Show
-from .supervision import CELLS, Asked, Supervision
+from .supervision import CELLS, Plan, Supervision
 
 CHANNELS = (32, 48, 96, 192, 224)
 
@@ -50,12 +50,12 @@ class Supervised:
         torch.manual_seed(seed)
         self.network = unet(len(self.labels))
         _precision().lay_out(self.network)  # a tenth faster
-        asked = Asked(labelled.name, hours, seed)
-        kept = _kept_steps(path, asked)
+        plan = Plan(labelled.name, hours, seed)
+        kept = _kept_steps(path, plan)
         if kept is None:
             checkpoint = path.with_suffix(".checkpoint.pt")
-            self.steps = Supervision(self.network, labelled, asked, checkpoint).train(show)
-            words = {"asked": json.dumps(asdict(asked)), "steps": str(self.steps)}
+            self.steps = Supervision(self.network, labelled, plan, checkpoint).train(show)
+            words = {"asked": json.dumps(asdict(plan)), "steps": str(self.steps)}
             write_whole(path, save({k: v.contiguous() for k, v in self.network.state_dict().items()}, words))
             checkpoint.unlink(missing_ok=True)
         else:
@@ -93,10 +93,10 @@ def _precision() -> Precision:
     return Precision.of(torch.device("cpu"))
 
 
-def _kept_steps(path: Path, asked: Asked) -> int | None:
+def _kept_steps(path: Path, plan: Plan) -> int | None:
     """How many steps the kept network was trained for, or None when there is none of this kind."""
     if not path.exists():
         return None
     with safe_open(path, "pt") as file:
         words = file.metadata()
-    return int(words["steps"]) if json.loads(words["asked"]) == asdict(asked) else None
+    return int(words["steps"]) if json.loads(words["asked"]) == asdict(plan) else None

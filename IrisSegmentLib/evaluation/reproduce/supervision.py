@@ -28,8 +28,8 @@ RATE, WARMUP = 1.5e-3, 50
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a training is known by.
+class Plan:
+    """What a training of a set's own network is to be, and what it is known by.
 
     :param set: the name of the set whose classes are learned; hours: how long, what was trained before a stop counted
         in; seed: of what it is shown.
@@ -43,18 +43,17 @@ class Asked:
 class Supervision:
     """The training of a network that maps windows (B, 1, D, H, W) to logits (B, K, D, H, W) of a set's own classes.
 
-    :param path: of the checkpoint, written every ten minutes. One that was asked for alike goes on; another is
-        replaced.
+    :param path: of the checkpoint, written every ten minutes. One of the same plan goes on; another is replaced.
     """
 
-    def __init__(self, network: nn.Module, labelled: LabelledSet, asked: Asked, path: Path) -> None:
-        self._network, self._labelled, self._asked, self._path = network, labelled, asked, path
+    def __init__(self, network: nn.Module, labelled: LabelledSet, plan: Plan, path: Path) -> None:
+        self._network, self._labelled, self._plan, self._path = network, labelled, plan, path
         self._average = copy.deepcopy(network)
         self._parameters: list[Tensor] = list(network.parameters())
         self._optimizer = torch.optim.AdamW(self._parameters, lr=RATE, betas=(0.9, 0.99), weight_decay=0.02)
         self.steps, self._seconds = 0, 0.0
         state = read_checkpoint(path)
-        if state is not None and state["asked"] == asdict(asked):
+        if state is not None and state["asked"] == asdict(plan):
             network.load_state_dict(state["network"])
             self._average.load_state_dict(state["average"])
             self._optimizer.load_state_dict(state["optimizer"])
@@ -74,12 +73,12 @@ class Supervision:
         folder, words = self._labelled.folder, f"U-Net for {self._labelled.name}"
         cases = read_cases(folder.parent, "train", [folder.name])[folder.name]
         labels = sorted(self._labelled.classes)
-        all_of_it = self._asked.hours * 3600
+        all_of_it = self._plan.hours * 3600
         started, saved, progress = time.monotonic() - self._seconds, self._seconds, self._seconds / all_of_it
         self._network.train()
         while progress < 1:
             show(progress, words)
-            self._learn(*batch(cases, labels, np.random.default_rng((self._asked.seed, self.steps))), progress)
+            self._learn(*batch(cases, labels, np.random.default_rng((self._plan.seed, self.steps))), progress)
             self._seconds = time.monotonic() - started
             progress = self._seconds / all_of_it
             if self._seconds - saved > CHECKPOINT_SECONDS:
@@ -103,7 +102,7 @@ class Supervision:
 
     def _save(self) -> None:
         state = {
-            "asked": asdict(self._asked), "network": self._network.state_dict(), "average": self._average.state_dict(),
+            "asked": asdict(self._plan), "network": self._network.state_dict(), "average": self._average.state_dict(),
             "optimizer": self._optimizer.state_dict(), "step": self.steps, "seconds": self._seconds,
         }  # fmt: skip
         write_checkpoint(self._path, state)
