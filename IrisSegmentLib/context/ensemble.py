@@ -11,12 +11,15 @@ from ..network import TaskEmbeddings
 UNREAD = -1.0  # the value of cells that a class does not read
 
 
-def joined(references: Sequence[TaskEmbeddings], chosen: Sequence[Sequence[bool]] | None = None) -> TaskEmbeddings:
+def joined(
+    references: Sequence[TaskEmbeddings], chosen: Sequence[Sequence[bool]] | None = None, by_place: bool = False
+) -> TaskEmbeddings:
     """Tokens averaged (the paper's ensemble), affinity keys and values put side by side; float32.
 
     :param references: of the same K classes, at least one.
     :param chosen: per reference, for which of the classes it counts; the others neither average its tokens nor read
         its cells. Default: every reference for every class.
+    :param by_place: whether their cells are looked up by place too.
     :raises ValueError: when no reference counts for a class.
     """
     if chosen is None or all(all(classes) for classes in chosen):
@@ -38,4 +41,5 @@ def joined(references: Sequence[TaskEmbeddings], chosen: Sequence[Sequence[bool]
     ]
     if not keys:
         return TaskEmbeddings(tokens)
-    return TaskEmbeddings(tokens, torch.cat(keys).float(), torch.cat(values, 1))
+    of_each = tuple(len(k) for k in keys) if by_place else ()
+    return TaskEmbeddings(tokens, torch.cat(keys).float(), torch.cat(values, 1), of_each)

@@ -138,7 +138,7 @@ class Preset:
         """
         from .ensemble import joined  # needs torch, which whoever only carries a preset need not import
 
-        return joined([r.levels[level] for r in self.enabled() if level in r.levels])
+        return joined([r.levels[level] for r in self.enabled() if level in r.levels], by_place=not self.familiar)
 
     def places(self) -> tuple[Place, ...]:
         """Of the segments, averaged over the references; none when no reference was looked at segment by segment."""
@@ -194,6 +194,12 @@ class Preset:
         through = self.alterations > 0
         told = [r.found_altered if through and r.found_altered else r.found_again for r in self.references if r.enabled]
         return self._mean(told)
+
+    @property
+    def familiar(self) -> bool:
+        """Whether the references that are switched on find nearly all of themselves in their own scans, as far as that
+        was tried. Otherwise the network does not know what is marked, and goes by where it lies, too."""
+        return not any(r.found_altered for r in self.references if r.enabled)
 
     @property
     def alterations(self) -> int:
@@ -428,7 +434,7 @@ def fits(embeddings: TaskEmbeddings, config: NetworkConfig) -> bool:
     """Whether embeddings have the sizes that a network of a configuration makes."""
     tokens = [(config.tokens + config.foreground, width) for width in config.channels[::-1][: config.stages]]
     keys = None if embeddings.keys is None else embeddings.keys.shape[1]
-    return [tuple(t.shape[1:]) for t in embeddings.tokens] == tokens and keys == (config.affinity or None)
+    return [tuple(t.shape[1:]) for t in embeddings.tokens] == tokens and keys == (config.key_length or None)
 
 
 def header_length(path: Path) -> int:

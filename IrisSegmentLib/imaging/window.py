@@ -21,9 +21,9 @@ from .intensity import Intensity
 from .orientation import Orientation
 from .volume import Segmentation, Volume
 
-# Raise when what the network sees changes, here, in intensity.py or in engine's looks.py and inputs.py: presets and
-# caches carry it.
-PREPROCESSING = 4
+# Raise when what the network sees or what is kept of it changes, here, in intensity.py, in engine's looks.py and
+# inputs.py or in network's alignment.py: presets and caches carry it.
+PREPROCESSING = 5
 MULTIPLE = 16  # the network's deepest stride
 SMALLEST = 32  # cells per axis: the deepest level keeps two
 SLAB = 32_000_000  # numbers held at once when a result is pasted

@@ -289,3 +289,14 @@ class Perceptron(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(F.gelu(self.fc1(x)))
+
+
+def looked_up(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attention of one head: (B, M, E), (B, N, E) and (B, N, V) to (B, M, V).
+
+    Torch's fused kernel never holds the M x N weights, 67 MB at 128^3, but wants keys as long as values: the shorter
+    are filled up with zeros, which changes nothing.
+    """
+    length = max(queries.shape[-1], values.shape[-1])
+    q, k, v = (F.pad(x, (0, length - x.shape[-1]))[:, None] for x in (queries, keys, values))
+    return F.scaled_dot_product_attention(q, k, v.to(q.dtype), scale=1.0)[:, 0, :, : values.shape[-1]]

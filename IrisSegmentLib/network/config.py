@@ -50,6 +50,11 @@ class NetworkConfig:
     foreground: bool = True
 
     @property
+    def key_length(self) -> int:
+        """Numbers per key of the affinity, of which three are its cell's place; 0 without affinity."""
+        return self.affinity + 3 if self.affinity else 0
+
+    @property
     def published(self) -> bool:
         """Whether this is a network of the authors' public form, trained by them on inputs prepared in their way."""
         return self.mask_fusion == "published"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,14 +23,16 @@ class TaskEmbeddings:
     """What a network keeps of K classes of a reference, seen in one window.
 
     :param tokens: one per decoder scale, deep first, each (K, m + 1, C); the foreground token, if any, is the last.
-    :param keys: (N, E), one per stride-8 cell of the reference, or None without dense affinity.
+    :param keys: (N, E + 3), one per stride-8 cell of the references, its place last, or None without dense affinity.
     :param values: (K, N, 8), how much of each part of each of those cells the mask fills, or None. Negative: a cell
         that the class does not read, since it is of a reference that was not chosen for it.
+    :param counts: of how many keys each reference is, where they are looked up by place too; none: by looks alone.
     """
 
     tokens: tuple[Tensor, ...]
     keys: Tensor | None = None
     values: Tensor | None = None
+    counts: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.tokens[0])
@@ -40,13 +43,14 @@ class TaskEmbeddings:
             tuple(t.half().cpu() for t in self.tokens),
             None if self.keys is None else self.keys.half().cpu(),
             None if self.values is None else self.values.half().cpu(),
+            self.counts,
         )
 
 
 @dataclass
 class Answered:
     """What the network answered of a target: logits (K, D, H, W), the encoder's features at the scales that meet the
-    task embedding, and where there is dense affinity its keys (1, M, E) and what they carried over
+    task embedding, and where there is dense affinity its keys (1, M, E + 3) and what they carried over by looks
     (1, K, D/4, H/4, W/4).
     """
 
@@ -103,12 +107,14 @@ class Iris(nn.Module):
     def answered(self, features: list[Tensor], embeddings: TaskEmbeddings) -> Answered:
         """`segment`, from what the encoder made of the image, with what it was drawn from; the features stay as they
         are."""
-        queries = carried = None
+        queries = carried = told = None
         if self.affinity is not None and embeddings.keys is not None and embeddings.values is not None:
             queries = self.affinity.keys(features[-2], features[-1])
-            size = features[-2].shape[2:]
-            carried = self.affinity(queries, embeddings.keys[None], embeddings.values[None], size)
-        logits = self.decoder(features, [t[None] for t in embeddings.tokens], carried)[0]
+            keys, values, size = embeddings.keys[None], embeddings.values[None], features[-2].shape[2:]
+            told = carried = self.affinity(queries, keys, values, size)
+            if embeddings.counts:
+                told = self.affinity(queries, keys, values, size, embeddings.counts)
+        logits = self.decoder(features, [t[None] for t in embeddings.tokens], told)[0]
         return Answered(logits, features[-self.config.stages :], queries, carried)
 
     def agreement(self, answered: Answered, found: Tensor, embeddings: TaskEmbeddings) -> tuple[Tensor, Tensor] | None:
@@ -148,18 +154,27 @@ class Iris(nn.Module):
             tokens.append(encode.each(features[-1 - n], parts))
         return tokens, keys, None if self.affinity is None else self.affinity.values_of(parts)
 
-    def carry(self, features: list[Tensor], keys: Tensor | None, values: Tensor | None) -> Tensor | None:
-        """The references' masks brought over by affinity, (B, K, D/4, H/4, W/4), or None without affinity."""
+    def carry(
+        self, features: list[Tensor], keys: Tensor | None, values: Tensor | None, counts: Sequence[int] = ()
+    ) -> Tensor | None:
+        """The references' masks brought over by affinity, (B, K, D/4, H/4, W/4), or None without affinity.
+
+        :param counts: as of `TaskEmbeddings`.
+        """
         if self.affinity is None or keys is None or values is None:
             return None
         queries = self.affinity.keys(features[-2], features[-1])
-        return self.affinity(queries, keys, values, features[-2].shape[2:])
+        return self.affinity(queries, keys, values, features[-2].shape[2:], counts)
 
     def decode(
-        self, features: list[Tensor], tokens: list[Tensor], keys: Tensor | None, values: Tensor | None
+        self, features: list[Tensor], tokens: list[Tensor], keys: Tensor | None, values: Tensor | None,
+        counts: Sequence[int] = (),
     ) -> Tensor:
-        """Logits (B, K, D, H, W) of a batch of targets, each with its own tokens, keys and values."""
-        return self.decoder(features, tokens, self.carry(features, keys, values))
+        """Logits (B, K, D, H, W) of a batch of targets, each with its own tokens, keys and values.
+
+        :param counts: as of `TaskEmbeddings`.
+        """
+        return self.decoder(features, tokens, self.carry(features, keys, values, counts))
 
 
 def build(name: str, seed: int = 0) -> Iris:

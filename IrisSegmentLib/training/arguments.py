@@ -15,6 +15,10 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hours", type=float, default=2.0, help="length of the whole run, resumed parts counted")
     parser.add_argument("--steps", type=int, help="length of the whole run in steps instead: exactly repeatable")
     parser.add_argument("--network", default="small", help="configuration (default: small)")
+    parser.add_argument(
+        "--from", type=Path, dest="start", metavar="FILE",
+        help="network file whose weights a new run begins with (default: random)",
+    )  # fmt: skip
     parser.add_argument("--sets", nargs="+", help="train on these sets only (default: all)")
     parser.add_argument(
         "--without", nargs="+", default=[], choices=KINDS, metavar="KIND",

@@ -26,6 +26,7 @@ from .losses import average_in, carried_loss, global_norm_clip, hard_dice, sched
 from .makers import Asked, made, makers_beside
 from .mixture import SELF, Mixture
 from .processes import here, join_processes
+from .start import begin_with
 from .views import Placement, grid_shape, positions, resampled
 
 # Every so many steps the decoder has tokens alone: a network that always had the affinity came to ignore its tokens
@@ -98,6 +99,9 @@ class Trainer:
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
             self.step, self.seconds = state["step"], state["seconds"]
+        elif arguments.start is not None:
+            for network in (self.network, self.average):
+                begin_with(network, arguments.start)
         for network in (self.network, self.average):
             self.precision.lay_out(network)
         optimizer = torch.optim.AdamW(

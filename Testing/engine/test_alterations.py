@@ -61,6 +61,7 @@ def test_familiar_anatomy_is_seen_as_it_is(engine, hippocampi):
     preset = engine.encode(*hippocampi[0], name="hippocampus")
     assert not preset.alterations and preset.references[0].found_altered == ()
     assert not any("~" in level for level in preset.references[0].levels)
+    assert preset.familiar and preset.embeddings("fine").counts == (), "by looks alone"
 
 
 def test_strange_anatomy_is_looked_at_through_alterations(engine, hippocampi, tmp_path):
@@ -78,6 +79,21 @@ def test_strange_anatomy_is_looked_at_through_alterations(engine, hippocampi, tm
         gains += [dice(found.mask(n), truth.mask(n)) - dice(before.mask(n), truth.mask(n)) for n in range(2)]
         assert np.array_equal(engine.segment(image, loaded).segmentation.layers, found.layers)
     assert np.mean(gains) > 0.02, gains
+
+
+def test_strange_anatomy_is_found_by_place_too(engine, hippocampi, monkeypatch):
+    """Whether alterations help or not; saved and loaded, with several references each by its own cells."""
+    preset = engine.encode(*strange(*hippocampi[0]), name="strange")
+    other = engine.encode(*strange(*hippocampi[1]), name="other")
+    both = preset.with_reference(other)
+    assert not both.familiar and both.embeddings("fine").counts == tuple(
+        len(r.levels["fine"].keys) for r in both.references
+    )
+    assert both.with_enabled(0, False).familiar == (other.references[0].found_altered == ())
+    target = strange(hippocampi[2][0])
+    found = engine.segment(target, preset).segmentation
+    monkeypatch.setattr(Preset, "familiar", True)
+    assert not np.array_equal(engine.segment(target, preset).segmentation.layers, found.layers)
 
 
 def test_alterations_that_find_less_are_not_kept(engine, hippocampi, monkeypatch):

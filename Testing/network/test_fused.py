@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from IrisSegmentLib.network import Precision, build, fused
-from IrisSegmentLib.network.affinity import _looked_up
-from IrisSegmentLib.network.blocks import FEW, Conv, Residual, norm_act, upsample
+from IrisSegmentLib.network.blocks import FEW, Conv, Residual, looked_up, norm_act, upsample
 
 pytestmark = pytest.mark.skipif(not fused._OPERATORS, reason="this torch has no oneDNN operators to compare with")
 
@@ -84,7 +83,7 @@ def test_features_are_raised(align_corners):
 def test_the_affinity_is_a_softmax(width):
     queries, keys, values = torch.randn(2, 20, 64), torch.randn(2, 30, 64), torch.rand(2, 30, width)
     exact = (queries @ keys.transpose(1, 2)).softmax(-1) @ values
-    assert torch.allclose(_looked_up(queries, keys, values), exact, atol=1e-5)
+    assert torch.allclose(looked_up(queries, keys, values), exact, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["tiny", "mass-tiny"])

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from IrisSegmentLib.context.ensemble import joined
-from IrisSegmentLib.network import build, load_network
+from IrisSegmentLib.errors import IrisError
+from IrisSegmentLib.network import build, load_network, save_network
 from IrisSegmentLib.training.arguments import add_train_arguments
 from IrisSegmentLib.training.cases import read_cases
 from IrisSegmentLib.training.episodes import Episodes
@@ -39,6 +40,20 @@ def test_a_run_learns_saves_and_goes_on(small_set, tmp_path):
     second.train()
     assert second.step > first.step and time.monotonic() - started < 20
     assert load_network(tmp_path / "average.safetensors").config.name == "tiny"
+
+
+def test_a_run_begins_with_what_an_earlier_network_learned(small_set, tmp_path):
+    network = build("tiny", seed=5)
+    save_network(network, tmp_path / "earlier.safetensors", dtype=torch.float32)
+    start = ["--from", str(tmp_path / "earlier.safetensors")]
+    trainer = Trainer(arguments(small_set, tmp_path / "run", 0.003, *start))
+    for key, weights in network.state_dict().items():
+        assert torch.equal(trainer.network.state_dict()[key], weights), key
+        assert torch.equal(trainer.average.state_dict()[key], weights), key
+
+    save_network(build("mass-tiny"), tmp_path / "other.safetensors")
+    with pytest.raises(IrisError, match=r"other\.safetensors' is a network of another kind than 'tiny'"):
+        Trainer(arguments(small_set, tmp_path / "other", 0.003, "--from", str(tmp_path / "other.safetensors")))
 
 
 def test_a_task_is_learned_from_another_view_and_not_from_ones_own():
@@ -165,8 +180,9 @@ def test_two_teachers_are_read_together_as_a_preset_of_two_references_is():
     with torch.no_grad():
         known = [network.encode(images[n : n + 1], masks[n]) for n in range(3)]
         presets = [joined([known[t] for t in pair]) for pair in teachers.tolist()]
-        logits = torch.stack([network.segment(images[n : n + 1], p) for n, p in enumerate(presets)])
         features = [network.encoder(images[n : n + 1]) for n in range(3)]
         carried = [network.carry(f, p.keys[None], p.values[None]) for f, p in zip(features, presets, strict=True)]
+        tokens = [[t[None] for t in p.tokens] for p in presets]
+        logits = torch.cat([network.decoder(*of) for of in zip(features, tokens, carried, strict=True)])
         expected = segmentation_loss(logits, masks) + 0.3 * carried_loss(torch.cat(carried), masks)
         assert torch.isclose(episode_loss(network, images, masks, teachers), expected, rtol=1e-4)
