@@ -82,7 +82,7 @@ def test_strange_anatomy_is_looked_at_through_alterations(engine, hippocampi, tm
 
 
 def test_strange_anatomy_is_found_by_place_too(engine, hippocampi, monkeypatch):
-    """Whether alterations help or not; saved and loaded, with several references each by its own cells."""
+    """Whether alterations help or not; of several references each by its own cells."""
     preset = engine.encode(*strange(*hippocampi[0]), name="strange")
     other = engine.encode(*strange(*hippocampi[1]), name="other")
     both = preset.with_reference(other)
