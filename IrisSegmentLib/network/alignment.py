@@ -2,8 +2,8 @@
 
 Cells that look alike give an affine between the two scans, found anew a few times while what may look alike is kept
 ever nearer to it. A target's cell then reads the reference's cells by how alike they look, less the squared distance
-from where the affine puts them: left and right, which look the same, are told apart. Nothing of it is learned, and
-nothing was trained with it; it is what anatomy that the network never saw gains most by (MODEL_CARD.md).
+from where the affine puts them: left and right, which look the same, are told apart. Nothing of it is learned:
+anatomy that the network never saw gains by it, what it knows does not (Resources/Network/MODEL_CARD.md).
 """
 
 from __future__ import annotations
