@@ -66,13 +66,13 @@ class Affinity(nn.Module):
             (B, K, N, 8). Where a class's values are negative, the cell is none of its own: it reads the others only.
         :param counts: of how many keys each reference is, to look them up by place too; none: by looks alone.
         """
+        looks, own = self._by_looks(queries, keys)
         if counts:
+            there, here = queries[..., self.length :], keys[..., self.length :]
             with torch.autocast(queries.device.type, enabled=False):  # distances are differences of large numbers
-                looks, own = self._by_looks(queries.float(), keys.float())
-                there, here = queries[..., self.length :].float(), keys[..., self.length :].float()
                 carried = _carried(*aligned(looks, there, own, here, counts), values)
         else:
-            carried = _carried(*self._by_looks(queries, keys), values)
+            carried = _carried(looks, own, values)
         return shuffle(uncells(carried, size), 2)
 
     def agreement(

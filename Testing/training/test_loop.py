@@ -180,9 +180,8 @@ def test_two_teachers_are_read_together_as_a_preset_of_two_references_is():
     with torch.no_grad():
         known = [network.encode(images[n : n + 1], masks[n]) for n in range(3)]
         presets = [joined([known[t] for t in pair]) for pair in teachers.tolist()]
+        logits = torch.stack([network.segment(images[n : n + 1], p) for n, p in enumerate(presets)])
         features = [network.encoder(images[n : n + 1]) for n in range(3)]
         carried = [network.carry(f, p.keys[None], p.values[None]) for f, p in zip(features, presets, strict=True)]
-        tokens = [[t[None] for t in p.tokens] for p in presets]
-        logits = torch.cat([network.decoder(*of) for of in zip(features, tokens, carried, strict=True)])
         expected = segmentation_loss(logits, masks) + 0.3 * carried_loss(torch.cat(carried), masks)
         assert torch.isclose(episode_loss(network, images, masks, teachers), expected, rtol=1e-4)
