@@ -180,7 +180,6 @@ def _logits(network: Iris, precision: Precision, view: View, shift: Sequence[Ten
             tokens,
             None if own.keys is None else own.keys[None],
             None if own.values is None else own.values[None],
-            own.counts,
         )
     return logits.float()
 

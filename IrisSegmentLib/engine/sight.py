@@ -8,6 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from ..context.arrangement import Point
 from ..imaging.intensity import Intensity
 from ..imaging.volume import Segmentation, Volume
 from ..imaging.window import Window
@@ -94,6 +95,11 @@ class Sight:
     def logits(self, answered: Answered, altered: Alteration = AS_IS) -> Tensor:
         """(K, D, H, W), on the window's axes."""
         return self.inputs.back(altered.back(answered.logits.float().cpu()))
+
+    def centers(self, answered: Answered, window: Window) -> list[Point]:
+        """`Answered.centers` of an answer that went by place too, in mm."""
+        assert answered.centers is not None, "it went by looks alone"
+        return [window.at(place) for place in answered.centers.tolist()]
 
     def agreed(self, answered: Answered, embeddings: TaskEmbeddings, logits: Tensor) -> list[Agreed]:
         """`Iris.agreement` of an answer (K, D, H, W) at the cells of a look, per class."""

@@ -127,6 +127,13 @@ class Window:
             for o, s in zip(self.origin, sums, strict=True)
         )
 
+    def at(self, place: Sequence[float]) -> tuple[float, float, float]:
+        """In mm, a place that is told from the window's middle, in half lengths of its longest side."""
+        half = max(self.shape) * self.step / 2
+        return tuple(  # type: ignore[return-value]
+            o + self.step * (n - 1) / 2 + half * p for o, n, p in zip(self.origin, self.shape, place, strict=True)
+        )
+
     @property
     def extent(self) -> tuple[float, float, float]:
         """Size in mm along R, A, S."""

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .alignment import aligned, places_of
+from .alignment import beside, placed, places_of
 from .blocks import Conv, cells, looked_up, shuffle, uncells, unshuffle, upsample
 from .task_encoder import Part
 
@@ -58,22 +58,31 @@ class Affinity(nn.Module):
         return values
 
     def forward(
-        self, queries: Tensor, keys: Tensor, values: Tensor, size: tuple[int, ...], counts: Sequence[int] = ()
+        self, queries: Tensor, keys: Tensor, values: Tensor, size: tuple[int, ...], lie: Tensor | None = None
     ) -> Tensor:
         """The reference's masks on the target's cells at stride 4: (B, K, 2d, 2h, 2w) in 0..1.
 
         :param queries: the target's keys (B, M, E + 3), cells of ``size`` (d, h, w); keys (B, N, E + 3); values
             (B, K, N, 8). Where a class's values are negative, the cell is none of its own: it reads the others only.
-        :param counts: of how many keys each reference is, to look them up by place too; none: by looks alone.
+        :param lie: where the references' cells lie in the target, of `placed`, to look them up by place too; None: by
+            looks alone.
         """
         looks, own = self._by_looks(queries, keys)
-        if counts:
-            there, here = queries[..., self.length :], keys[..., self.length :]
+        if lie is not None:
             with torch.autocast(queries.device.type, enabled=False):  # distances are differences of large numbers
-                carried = _carried(*aligned(looks, there, own, here, counts), values)
+                carried = _carried(*beside(looks, queries[..., self.length :], own, lie), values)
         else:
             carried = _carried(looks, own, values)
         return shuffle(uncells(carried, size), 2)
+
+    def placed(self, queries: Tensor, keys: Tensor, counts: Sequence[int]) -> Tensor:
+        """Where the references' cells lie in the target (B, N, 3), in half lengths of its longest side from its middle.
+
+        :param queries, keys: as of `forward`; counts: of how many keys each reference is.
+        """
+        looks, own = self._by_looks(queries, keys)
+        with torch.autocast(queries.device.type, enabled=False):
+            return placed(looks, queries[..., self.length :], own, keys[..., self.length :], counts)
 
     def agreement(
         self, found: Tensor, carried: Tensor, queries: Tensor, keys: Tensor, values: Tensor

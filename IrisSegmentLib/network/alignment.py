@@ -18,7 +18,7 @@ from .blocks import looked_up
 
 NEAR = 0.2  # standard deviation of where a cell lies, in half lengths of a look's longest side
 FIRST, TURNS = 0.9, 4  # the same in the first of so many turns
-STILL = 0.02  # share of the cells' weight that speaks for no change at all
+STILL = 0.05  # share of the cells' weight that speaks for no change: a look is laid where it should show the same
 SPREAD = 0.03  # square of how far what looks like a cell may spread before the cell hardly counts
 ENOUGH = 256  # of a reference's cells, for an affine
 
@@ -29,11 +29,8 @@ def places_of(size: Sequence[int]) -> Tensor:
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, 2)[None]
 
 
-def aligned(
-    looks: Tensor, there: Tensor, keys: Tensor, here: Tensor, counts: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """Queries (B, M, E + 4) and keys (B, N, E + 4) whose products are the likeness less the squared distance, up to a
-    number that is the same for all keys.
+def placed(looks: Tensor, there: Tensor, keys: Tensor, here: Tensor, counts: Sequence[int]) -> Tensor:
+    """Where the references' cells lie in the target (B, N, 3).
 
     :param looks: the target's keys (B, M, E), times their sharpness; there: their places (B, M, 3).
     :param keys: of the references (B, N, E), put side by side; here: their places (B, N, 3).
@@ -41,8 +38,16 @@ def aligned(
     """
     with torch.no_grad():
         pairs = zip(*(t.split(list(counts), 1) for t in (keys, here)), strict=True)
-        placed = torch.cat([_placed(looks, there, own, places) for own, places in pairs], 1)
-    return _near(looks, there, NEAR), _at(keys, placed)
+        return torch.cat([_placed(looks, there, own, places) for own, places in pairs], 1)
+
+
+def beside(looks: Tensor, there: Tensor, keys: Tensor, lie: Tensor) -> tuple[Tensor, Tensor]:
+    """Queries (B, M, E + 4) and keys (B, N, E + 4) whose products are the likeness less the squared distance, up to a
+    number that is the same for all keys.
+
+    :param looks, there, keys: as of `placed`, which gave ``lie`` (B, N, 3).
+    """
+    return _near(looks, there, NEAR), _at(keys, lie)
 
 
 def _placed(looks: Tensor, there: Tensor, keys: Tensor, here: Tensor) -> Tensor:

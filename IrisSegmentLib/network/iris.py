@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,13 +50,15 @@ class TaskEmbeddings:
 class Answered:
     """What the network answered of a target: logits (K, D, H, W), the encoder's features at the scales that meet the
     task embedding, and where there is dense affinity its keys (1, M, E + 3) and what they carried over by looks
-    (1, K, D/4, H/4, W/4).
+    (1, K, D/4, H/4, W/4); where it went by place too, the centers of mass (K, 3) of the references' masks as they lie
+    in the target, in half lengths of its longest side from its middle.
     """
 
     logits: Tensor
     features: list[Tensor]
     queries: Tensor | None = None
     carried: Tensor | None = None
+    centers: Tensor | None = None
 
 
 class Iris(nn.Module):
@@ -107,15 +108,18 @@ class Iris(nn.Module):
     def answered(self, features: list[Tensor], embeddings: TaskEmbeddings) -> Answered:
         """`segment`, from what the encoder made of the image, with what it was drawn from; the features stay as they
         are."""
-        queries = carried = told = None
+        queries = carried = told = centers = None
         if self.affinity is not None and embeddings.keys is not None and embeddings.values is not None:
             queries = self.affinity.keys(features[-2], features[-1])
             keys, values, size = embeddings.keys[None], embeddings.values[None], features[-2].shape[2:]
             told = carried = self.affinity(queries, keys, values, size)
             if embeddings.counts:
-                told = self.affinity(queries, keys, values, size, embeddings.counts)
+                lie = self.affinity.placed(queries, keys, embeddings.counts)
+                told = self.affinity(queries, keys, values, size, lie)
+                filled = embeddings.values.clamp_min(0).mean(-1)
+                centers = (filled[..., None] * lie[0]).sum(1) / filled.sum(-1, keepdim=True).clamp_min(1e-6)
         logits = self.decoder(features, [t[None] for t in embeddings.tokens], told)[0]
-        return Answered(logits, features[-self.config.stages :], queries, carried)
+        return Answered(logits, features[-self.config.stages :], queries, carried, centers)
 
     def agreement(self, answered: Answered, found: Tensor, embeddings: TaskEmbeddings) -> tuple[Tensor, Tensor] | None:
         """`Affinity.agreement` of masks (K, D, H, W) in an answer by these embeddings; None where nothing was
@@ -154,27 +158,18 @@ class Iris(nn.Module):
             tokens.append(encode.each(features[-1 - n], parts))
         return tokens, keys, None if self.affinity is None else self.affinity.values_of(parts)
 
-    def carry(
-        self, features: list[Tensor], keys: Tensor | None, values: Tensor | None, counts: Sequence[int] = ()
-    ) -> Tensor | None:
-        """The references' masks brought over by affinity, (B, K, D/4, H/4, W/4), or None without affinity.
-
-        :param counts: as of `TaskEmbeddings`.
-        """
+    def carry(self, features: list[Tensor], keys: Tensor | None, values: Tensor | None) -> Tensor | None:
+        """The references' masks brought over by affinity, by looks, (B, K, D/4, H/4, W/4), or None without affinity."""
         if self.affinity is None or keys is None or values is None:
             return None
         queries = self.affinity.keys(features[-2], features[-1])
-        return self.affinity(queries, keys, values, features[-2].shape[2:], counts)
+        return self.affinity(queries, keys, values, features[-2].shape[2:])
 
     def decode(
-        self, features: list[Tensor], tokens: list[Tensor], keys: Tensor | None, values: Tensor | None,
-        counts: Sequence[int] = (),
+        self, features: list[Tensor], tokens: list[Tensor], keys: Tensor | None, values: Tensor | None
     ) -> Tensor:
-        """Logits (B, K, D, H, W) of a batch of targets, each with its own tokens, keys and values.
-
-        :param counts: as of `TaskEmbeddings`.
-        """
-        return self.decoder(features, tokens, self.carry(features, keys, values, counts))
+        """Logits (B, K, D, H, W) of a batch of targets, each with its own tokens, keys and values."""
+        return self.decoder(features, tokens, self.carry(features, keys, values))
 
 
 def build(name: str, seed: int = 0) -> Iris:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from IrisSegmentLib.context.ensemble import joined
 from IrisSegmentLib.network import Precision, build
 from IrisSegmentLib.network.affinity import Affinity
-from IrisSegmentLib.network.alignment import NEAR, _placed, aligned, places_of
+from IrisSegmentLib.network.alignment import NEAR, beside, placed, places_of
 
 SIZE = (10, 12, 8)
 TURNED = torch.tensor([[0.95, 0.15, 0.0], [-0.15, 0.95, 0.05], [0.0, -0.05, 1.1]])
@@ -38,10 +38,10 @@ def test_a_patient_who_lies_otherwise_is_found_by_what_looks_alike(shift):
     places, moved = places_of(SIZE), torch.tensor(shift)
     volume = smooth(SIZE, 0)
     target = seen_at(volume, places[0] @ TURNED + moved)
-    placed = _placed(20 * target, places, seen_at(volume, places[0]), places)
+    lie = placed(20 * target, places, seen_at(volume, places[0]), places, (places.shape[1],))
     expected = (places[0] - moved) @ torch.linalg.inv(TURNED)
     inside = (places[0].abs().amax(1) < 0.6).nonzero().flatten()
-    off = (placed[0] - expected).norm(dim=1)[inside].mean()
+    off = (lie[0] - expected).norm(dim=1)[inside].mean()
     before = (places[0] - expected).norm(dim=1)[inside].mean()
     assert off < 0.05 and off < before / 2, "a third of a cell"
 
@@ -57,7 +57,8 @@ def test_what_looks_the_same_is_told_apart_by_place(affinity):
     affinity.log_sharpness.data.fill_(5.0)
     with torch.inference_mode():
         looks = affinity(keys, keys, affinity.values(masks), (8, 8, 8))
-        both = affinity(keys, keys, affinity.values(masks), (8, 8, 8), (512,))
+        lie = affinity.placed(keys, keys, (512,))
+        both = affinity(keys, keys, affinity.values(masks), (8, 8, 8), lie)
     truth = F.avg_pool3d(masks, 4)
     assert (looks - 0.5).abs().mean() < 0.05, "by looks alone it is either"
     assert (both - truth).abs().mean() < 0.1, "the marked one"
@@ -68,9 +69,9 @@ def test_a_cell_is_read_by_likeness_less_the_squared_distance():
     places, volume = places_of(SIZE), smooth(SIZE, 2)
     keys = seen_at(volume, places[0])
     target = seen_at(volume, places[0] @ TURNED)
-    asked, told = aligned(20 * target, places, keys, places, (places.shape[1],))
-    placed = _placed(20 * target, places, keys, places)
-    expected = 20 * target @ keys.mT - torch.cdist(places, placed).square() / (2 * NEAR**2)
+    lie = placed(20 * target, places, keys, places, (places.shape[1],))
+    asked, told = beside(20 * target, places, keys, lie)
+    expected = 20 * target @ keys.mT - torch.cdist(places, lie).square() / (2 * NEAR**2)
     assert torch.allclose((asked @ told.mT).softmax(-1), expected.softmax(-1), atol=1e-4)
 
 
@@ -81,8 +82,8 @@ def test_each_reference_has_its_own_place():
     one = seen_at(volume, places[0] @ TURNED)
     other = seen_at(volume, places[0] - torch.tensor([0.2, 0.1, 0.0]))
     counts = (places.shape[1],) * 2
-    both = aligned(target, places, torch.cat([one, other], 1), torch.cat([places] * 2, 1), counts)[1]
-    alone = [aligned(target, places, keys, places, counts[:1])[1] for keys in (one, other)]
+    both = placed(target, places, torch.cat([one, other], 1), torch.cat([places] * 2, 1), counts)
+    alone = [placed(target, places, keys, places, counts[:1]) for keys in (one, other)]
     assert torch.allclose(both, torch.cat(alone, 1), atol=1e-5)
 
 
@@ -103,7 +104,9 @@ def test_in_bfloat16_places_are_still_exact(affinity):
     queries, keys = (torch.cat([seen_at(volume, at), places], -1) for at in (places[0], places[0] @ TURNED))
     values = torch.rand(1, 2, places.shape[1], 8)
     with torch.inference_mode():
-        exact = affinity(queries, keys, values, SIZE, (places.shape[1],))
+        lie = affinity.placed(queries, keys, (places.shape[1],))
+        exact = affinity(queries, keys, values, SIZE, lie)
         with Precision("cpu", True).autocast():
-            found = affinity(queries, keys, values, SIZE, (places.shape[1],))
-    assert torch.equal(found, exact)
+            again = affinity.placed(queries, keys, (places.shape[1],))
+            found = affinity(queries, keys, values, SIZE, lie)
+    assert torch.equal(again, lie) and torch.equal(found, exact)

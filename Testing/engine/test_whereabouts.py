@@ -1,0 +1,107 @@
+"""Unfamiliar anatomy is looked for where what looks alike puts it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from IrisSegmentLib.context.arrangement import Place
+from IrisSegmentLib.engine import Engine
+from IrisSegmentLib.engine.progress import Progress
+from IrisSegmentLib.engine.segmenting import Segmenting
+from IrisSegmentLib.engine.whereabouts import ANSWER, Whereabouts
+from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume
+from IrisSegmentLib.imaging.window import Window, box_of_segments
+
+SIZE = 64  # mm, of a scan
+PLACES = (
+    Place((-10.0, 0.0, 0.0), (-3.0, -4.0, -5.0), (3.0, 4.0, 5.0)),
+    Place((10.0, 0.0, 0.0), (-3.0, -4.0, -5.0), (3.0, 4.0, 5.0)),
+)
+
+
+def window(step):
+    """All of a scan, in cells of so many mm."""
+    return Window.whole_scan(Volume(np.zeros((SIZE,) * 3, np.float32), np.eye(4), "scan"), round(SIZE / step))
+
+
+def centers(boxes):
+    return np.array([b.center for b in boxes])
+
+
+def test_where_the_alignment_puts_them_is_where_they_are_looked_for():
+    whereabouts = Whereabouts(PLACES, (40.0, 20.0, 20.0), (None, None))
+    whereabouts.heard("coarse", window(2.0), [(20.0, 31.0, 32.0), (40.0, 31.0, 32.0)])
+    assert np.allclose(centers(whereabouts.boxes()), [[20, 31, 32], [40, 31, 32]], atol=0.1)
+    assert np.allclose(whereabouts.box().low, [17, 27, 27], atol=0.5)
+    assert np.allclose(whereabouts.box().high, [43, 35, 37], atol=0.5)
+
+
+def test_one_class_is_looked_for_in_a_box_of_its_own_size():
+    whereabouts = Whereabouts((), (32.0, 16.0, 16.0), (None,))
+    whereabouts.heard("coarse", window(2.0), [(20.0, 31.0, 32.0)])
+    assert np.allclose(whereabouts.box().center, [20, 31, 32]) and np.allclose(whereabouts.box().extent, [20, 10, 10])
+
+
+def test_a_look_counts_by_how_finely_it_looks():
+    whereabouts = Whereabouts((), (32.0, 16.0, 16.0), (None,))
+    whereabouts.heard("coarse", window(4.0), [(10.0, 32.0, 32.0)])
+    whereabouts.heard("fine", window(2.0), [(20.0, 32.0, 32.0)])
+    assert np.allclose(whereabouts.box().center, [18, 32, 32]), "a cell of half the size counts four times"
+    whereabouts.heard("fine", window(2.0), [(15.0, 32.0, 32.0)])
+    assert np.allclose(whereabouts.box().center, [14, 32, 32]), "what a look said before is forgotten"
+
+
+def test_an_answer_counts_as_far_as_it_is_sure_and_its_preset_finds_itself():
+    finer = window(2.0)
+    sure = torch.full((1, *finer.shape), -20.0)
+    sure[0, 2:6, 12:20, 12:20] = 20.0
+    found = finer.center_of(sure[0].sigmoid())
+    none = torch.full_like(sure, -20.0)
+    for again, logits, weight in ((None, sure, ANSWER), (0.5, sure, ANSWER), (0.9, sure, 9 * ANSWER), (0.9, none, 0.0)):
+        whereabouts = Whereabouts((), (32.0, 16.0, 16.0), (again,))
+        whereabouts.heard("fine", finer, [(40.0, 32.0, 32.0)], logits)
+        expected = np.average([(40.0, 32.0, 32.0), found], axis=0, weights=[1.0, weight])
+        assert np.allclose(whereabouts.box().center, expected, atol=0.5)
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return Engine(device="cpu")
+
+
+def cut(first, name):
+    """A part of one body, that changes slowly from place to place, as no anatomy does, with two balls in it."""
+    few = torch.randn(1, 1, 11, 11, 11, generator=torch.Generator().manual_seed(0))
+    body = F.interpolate(few, scale_factor=10, mode="trilinear")[0, 0].numpy()
+    where = np.indices(body.shape)
+    labels = np.zeros(body.shape, np.uint8)
+    for n, middle in enumerate(((48, 58, 53), (68, 60, 56))):
+        labels[((where - np.reshape(middle, (3, 1, 1, 1))) ** 2).sum(0) < 49] = n + 1
+    part = tuple(slice(n, n + SIZE + 16) for n in first)
+    segments = tuple(Segment(f"ball {n}", (1.0, 0.0, 0.0), "", 0, n) for n in (1, 2))
+    array, layer = np.ascontiguousarray(body[part]), np.ascontiguousarray(labels[part])
+    return Volume(array, np.eye(4), name), Segmentation(layer[None], np.eye(4), segments, name)
+
+
+def test_what_no_network_knows_is_looked_for_where_it_lies(engine):
+    """The trained network, and a patient who lies elsewhere in the scan."""
+    image, marked = cut((18, 18, 18), "reference")
+    target, truth = cut((8, 30, 24), "target")
+    preset = engine.encode(image, marked, name="balls")
+    assert not preset.familiar
+    segmenting = Segmenting(engine.sight, target, preset, Progress())
+    segmenting.result()
+    true = np.array([box_of_segments(truth.only([n]), 1.0).center for n in range(2)])
+    before = np.array([box_of_segments(marked.only([n]), 1.0).center for n in range(2)])
+    off = np.linalg.norm(centers(segmenting._whereabouts.boxes()) - true, axis=1)
+    assert off.max() < 6 < np.linalg.norm(true - before, axis=1).min() / 2, f"of balls that are 14 mm wide: {off}"
+
+
+def test_a_preset_that_finds_itself_is_looked_for_by_its_answers(engine):
+    image, marked = cut((18, 18, 18), "reference")
+    preset = engine.encode(image, marked, name="balls")
+    known = replace(preset, references=tuple(replace(r, found_altered=()) for r in preset.references))
+    assert Segmenting(engine.sight, image, known, Progress())._whereabouts is None
