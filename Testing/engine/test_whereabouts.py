@@ -12,6 +12,7 @@ from IrisSegmentLib.engine import Engine
 from IrisSegmentLib.engine.progress import Progress
 from IrisSegmentLib.engine.segmenting import Segmenting
 from IrisSegmentLib.engine.whereabouts import ANSWER, Whereabouts
+from IrisSegmentLib.imaging.box import Box
 from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume
 from IrisSegmentLib.imaging.window import Window, box_of_segments
 
@@ -29,6 +30,10 @@ def window(step):
 
 def centers(boxes):
     return np.array([b.center for b in boxes])
+
+
+def middle(window):
+    return window.at((0.0, 0.0, 0.0))
 
 
 def test_where_the_alignment_puts_them_is_where_they_are_looked_for():
@@ -93,11 +98,25 @@ def test_what_no_network_knows_is_looked_for_where_it_lies(engine):
     preset = engine.encode(image, marked, name="balls")
     assert not preset.familiar
     segmenting = Segmenting(engine.sight, target, preset, Progress())
-    segmenting.result()
+    looks, _, over = segmenting._looked()
     true = np.array([box_of_segments(truth.only([n]), 1.0).center for n in range(2)])
     before = np.array([box_of_segments(marked.only([n]), 1.0).center for n in range(2)])
     off = np.linalg.norm(centers(segmenting._whereabouts.boxes()) - true, axis=1)
     assert off.max() < 6 < np.linalg.norm(true - before, axis=1).min() / 2, f"of balls that are 14 mm wide: {off}"
+    seen = [middle(window) for window, _ in looks]
+    assert np.abs(np.array(seen) - centers(segmenting._whereabouts.boxes())).max() < 5, "and looked at there"
+    assert np.abs(np.array(middle(over)) - true.mean(0)).max() < 8
+
+
+def test_nothing_leads_elsewhere_than_the_whereabouts(engine, monkeypatch):
+    """Were they wrong, so would be all closer looks: the network's answers do not decide."""
+    image, marked = cut((18, 18, 18), "reference")
+    preset = engine.encode(image, marked, name="balls")
+    corner = Box((60.0, 60.0, 60.0), (78.0, 78.0, 78.0))
+    monkeypatch.setattr(Whereabouts, "_boxes", lambda self, margin: [corner] * 2)
+    looks, _, over = Segmenting(engine.sight, image, preset, Progress())._looked()
+    for window in (over, *(window for window, _ in looks)):
+        assert np.allclose(middle(window), corner.center, atol=1.0)
 
 
 def test_a_preset_that_finds_itself_is_looked_for_by_its_answers(engine):
