@@ -51,11 +51,7 @@ class Segmenting:
         progress.report(0.1, f"Finding {preset.name} in {image.name}")
         self._coarse = preset.embeddings("coarse")
         self._first = sight.answered(overview.features, self._coarse)
-        self._whereabouts = (
-            None
-            if self._first.centers is None
-            else Whereabouts(preset.places(), preset.extent, preset.found_again())
-        )
+        self._whereabouts = None if self._first.centers is None else Whereabouts.of(preset)
 
     def result(self) -> Result:
         """

@@ -18,7 +18,7 @@ from .blocks import looked_up
 
 NEAR = 0.2  # standard deviation of where a cell lies, in half lengths of a look's longest side
 FIRST, TURNS = 0.9, 4  # the same in the first of so many turns
-STILL = 0.05  # share of the cells' weight that speaks for no change: a look is laid where it should show the same
+STILL = 0.02  # share of the cells' weight that speaks for no change at all
 SPREAD = 0.03  # square of how far what looks like a cell may spread before the cell hardly counts
 ENOUGH = 256  # of a reference's cells, for an affine
 
