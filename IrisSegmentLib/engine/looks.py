@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..context.arrangement import Place, expected_boxes
+from ..context.arrangement import Place, Point, expected_boxes
 from ..context.levels import alone
 from ..imaging.box import Box
 from ..imaging.volume import Segmentation, Volume
@@ -65,10 +65,14 @@ def where(looks: Sequence[Seen], places: Sequence[Place]) -> list[Box]:
 
     :param looks: one per class, its window and its logits (1, D, H, W).
     """
-    felt = [(window, logits[0].sigmoid()) for window, logits in looks]
-    centers = [window.center_of(p * (p > FELT)) for window, p in felt]
-    trust = [confidence(logits)[0] for _, logits in looks]
+    centers, trust = zip(*(found_at(window, logits) for window, logits in looks), strict=True)
     return expected_boxes(places, centers, trust, MARGIN_ALONE) if max(trust) > 0 else []
+
+
+def found_at(window: Window, logits: Tensor) -> tuple[Point | None, float]:
+    """Where an answer (1, D, H, W) has its class, in mm, and how sure it is; None where nothing is felt of it."""
+    felt = logits[0].sigmoid()
+    return window.center_of(felt * (felt > FELT)), confidence(logits)[0]
 
 
 def without(looks: Sequence[Seen], empty: Sequence[bool]) -> list[Seen]:

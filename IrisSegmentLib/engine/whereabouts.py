@@ -20,7 +20,7 @@ from ..context.caution import HARDLY
 from ..context.preset import Preset
 from ..imaging.box import Box
 from ..imaging.window import Window
-from .looks import FELT, MARGIN_ALONE, confidence
+from .looks import MARGIN_ALONE, found_at
 
 Said: TypeAlias = tuple[Point, float]  # where in mm, and how much that counts
 
@@ -63,10 +63,9 @@ class Whereabouts:
         for n, center in enumerate(centers):
             said = [(center, fine)]
             if logits is not None:
-                felt = logits[n].sigmoid()
-                found = window.center_of(felt * (felt > FELT))
+                found, sure = found_at(window, logits[n : n + 1])
                 if found is not None:
-                    said.append((found, confidence(logits[n : n + 1])[0] * fine))
+                    said.append((found, sure * fine))
             self._said[first + n][look] = said
 
     def box(self) -> Box:

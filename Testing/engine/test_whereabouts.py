@@ -83,8 +83,8 @@ def cut(first, name):
     body = F.interpolate(few, scale_factor=10, mode="trilinear")[0, 0].numpy()
     where = np.indices(body.shape)
     labels = np.zeros(body.shape, np.uint8)
-    for n, middle in enumerate(((48, 58, 53), (68, 60, 56))):
-        labels[((where - np.reshape(middle, (3, 1, 1, 1))) ** 2).sum(0) < 49] = n + 1
+    for n, center in enumerate(((48, 58, 53), (68, 60, 56))):
+        labels[((where - np.reshape(center, (3, 1, 1, 1))) ** 2).sum(0) < 49] = n + 1
     part = tuple(slice(n, n + SIZE + 16) for n in first)
     segments = tuple(Segment(f"ball {n}", (1.0, 0.0, 0.0), "", 0, n) for n in (1, 2))
     array, layer = np.ascontiguousarray(body[part]), np.ascontiguousarray(labels[part])
