@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..context.arrangement import Place, Point, expected_boxes
+from ..context.arrangement import Place, Point
 from ..context.levels import alone
 from ..imaging.box import Box
 from ..imaging.volume import Segmentation, Volume
@@ -58,15 +58,6 @@ def closer_window(
     if one and inputs.alone:
         return inputs.over_one(image, box.widened(MARGIN_ALONE).at_least(least))
     return inputs.over(image, box.widened(MARGIN).at_least(least))
-
-
-def where(looks: Sequence[Seen], places: Sequence[Place]) -> list[Box]:
-    """A box for each class; none at all when nothing is felt of any.
-
-    :param looks: one per class, its window and its logits (1, D, H, W).
-    """
-    centers, trust = zip(*(found_at(window, logits) for window, logits in looks), strict=True)
-    return expected_boxes(places, centers, trust, MARGIN_ALONE) if max(trust) > 0 else []
 
 
 def found_at(window: Window, logits: Tensor) -> tuple[Point | None, float]:

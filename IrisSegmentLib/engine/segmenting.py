@@ -20,11 +20,11 @@ from ..network.iris import Answered
 from ..network.trust import Signs, together
 from .alterations import ALTERATIONS
 from .doubting import doubt_of
-from .looks import FAINT, LEAST, STILL, Seen, blended, closer_window, confidence, weighed, where, without
+from .looks import LEAST, STILL, Seen, blended, closer_window, confidence, weighed, without
 from .progress import Progress
 from .result import Result
 from .sight import Agreed, Overview, Sight, filled
-from .whereabouts import Whereabouts
+from .whereabouts import whereabouts_of
 
 
 class Segmenting:
@@ -51,7 +51,7 @@ class Segmenting:
         progress.report(0.1, f"Finding {preset.name} in {image.name}")
         self._coarse = preset.embeddings("coarse")
         self._first = sight.answered(overview.features, self._coarse)
-        self._whereabouts = None if self._first.centers is None else Whereabouts.of(preset)
+        self._whereabouts = whereabouts_of(preset, aligned=self._first.centers is not None)
 
     def result(self) -> Result:
         """
@@ -77,7 +77,7 @@ class Segmenting:
         holds all of them."""
         sight, image, preset = self._sight, self._image, self._preset
         logits = self._together(self._first, self._sampled, "coarse")
-        box = self._found(logits)
+        box = self._whereabouts.around_all(self._whole, logits, sight.centers(self._first, self._whole))
         if box is None:
             return [(self._whole, logits)], sight.agreed(self._first, self._coarse, logits), self._whole
         self._progress.report(0.2, f"Looking closer at {image.name}")
@@ -87,20 +87,11 @@ class Segmenting:
         sampled = sight.sampled(closer, image, self._intensity)
         second = sight.answered(sight.features(sampled), fine)
         seen = blended(self._whole.seen_from(closer, logits), self._together(second, sampled, "fine"))
-        if self._whereabouts is not None:
-            self._whereabouts.heard("fine", closer, sight.centers(second, closer), seen)
+        self._whereabouts.heard("fine", closer, seen, sight.centers(second, closer))
         agreed = sight.agreed(second, fine, seen)
         if not preset.places():
             return [(closer, seen)], agreed, closer
         return *self._alone((closer, seen), agreed, self._progress.part(0.3, 0.8)), closer
-
-    def _found(self, logits: Tensor) -> Box | None:
-        """Where to look closer, after a first answer (K, D, H, W); None where nothing was found at all."""
-        if self._whereabouts is not None:
-            self._whereabouts.heard("coarse", self._whole, self._sight.centers(self._first, self._whole))
-            return self._whereabouts.box()
-        found = logits.amax(0)
-        return self._whole.box_of(found > 0, 1.0) or self._whole.box_of(found > FAINT, 1.0)
 
     def _alone(self, wider: Seen, agreed: Sequence[Agreed], progress: Progress) -> tuple[list[Seen], list[Agreed]]:
         """A look at each class alone, where all of them together say that it is, and what `Sight.agreed` says of it.
@@ -112,8 +103,7 @@ class Segmenting:
         looks, agreed = [(window, one) for one in logits.split(1)], list(agreed)
         seen: dict[int, Box] = {}
         for turn in range(2):  # a second time for those that the first look shows to lie elsewhere
-            boxes = where(looks, places) if self._whereabouts is None else self._whereabouts.boxes()
-            for n, box in enumerate(boxes):
+            for n, box in enumerate(self._whereabouts.around_each()):
                 if n in seen and box.distance(seen[n]) < STILL * max(box.extent):
                     continue
                 words = f"Looking closer at {preset.segments[n].name} in {image.name}"
@@ -124,8 +114,7 @@ class Segmenting:
                 answered = sight.answered(sight.features(sampled), own)
                 one = self._together(answered, sampled, alone(n))
                 looks[n] = (closer, blended(window.seen_from(closer, logits[n : n + 1]), one))
-                if self._whereabouts is not None:
-                    self._whereabouts.heard(alone(n), closer, sight.centers(answered, closer), one, first=n)
+                self._whereabouts.heard(alone(n), closer, looks[n][1], sight.centers(answered, closer), first=n)
                 (agreed[n],) = sight.agreed(answered, own, looks[n][1])
         return looks, agreed
 

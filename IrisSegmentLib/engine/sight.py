@@ -97,9 +97,8 @@ class Sight:
         return self.inputs.back(altered.back(answered.logits.float().cpu()))
 
     def centers(self, answered: Answered, window: Window) -> list[Point]:
-        """`Answered.centers` of an answer that went by place too, in mm."""
-        assert answered.centers is not None, "it went by looks alone"
-        return [window.at(place) for place in answered.centers.tolist()]
+        """`Answered.centers` in mm; none where the answer went by looks alone."""
+        return [] if answered.centers is None else [window.at(place) for place in answered.centers.tolist()]
 
     def agreed(self, answered: Answered, embeddings: TaskEmbeddings, logits: Tensor) -> list[Agreed]:
         """`Iris.agreement` of an answer (K, D, H, W) at the cells of a look, per class."""

@@ -12,7 +12,7 @@ from IrisSegmentLib.context.caution import HARDLY
 from IrisSegmentLib.engine import Engine
 from IrisSegmentLib.engine.progress import Progress
 from IrisSegmentLib.engine.segmenting import Segmenting
-from IrisSegmentLib.engine.whereabouts import Whereabouts
+from IrisSegmentLib.engine.whereabouts import FromAlignment, FromAnswers
 from IrisSegmentLib.imaging.box import Box
 from IrisSegmentLib.imaging.volume import Segment, Segmentation, Volume
 from IrisSegmentLib.imaging.window import Window, box_of_segments
@@ -37,39 +37,66 @@ def middle(window):
     return window.at((0.0, 0.0, 0.0))
 
 
+def nothing(window, count=2):
+    return torch.full((count, *window.shape), -20.0)
+
+
 def test_where_the_alignment_puts_them_is_where_they_are_looked_for():
-    whereabouts = Whereabouts(PLACES)
-    whereabouts.heard("coarse", window(2.0), [(20.0, 31.0, 32.0), (40.0, 31.0, 32.0)])
-    assert np.allclose(centers(whereabouts.boxes()), [[20, 31, 32], [40, 31, 32]], atol=0.1)
-    assert np.allclose(whereabouts.box().low, [17, 27, 27], atol=0.5)
-    assert np.allclose(whereabouts.box().high, [43, 35, 37], atol=0.5)
+    whereabouts, whole = FromAlignment(PLACES), window(2.0)
+    box = whereabouts.around_all(whole, nothing(whole), [(20.0, 31.0, 32.0), (40.0, 31.0, 32.0)])
+    assert np.allclose(centers(whereabouts.around_each()), [[20, 31, 32], [40, 31, 32]], atol=0.1)
+    assert np.allclose(box.low, [17, 27, 27], atol=0.5)
+    assert np.allclose(box.high, [43, 35, 37], atol=0.5)
 
 
 def test_a_look_counts_by_how_finely_it_looks():
-    whereabouts = Whereabouts(PLACES)
-    whereabouts.heard("coarse", window(4.0), [(10.0, 31.0, 32.0), (30.0, 31.0, 32.0)])
-    whereabouts.heard("fine", window(2.0), [(20.0, 31.0, 32.0), (40.0, 31.0, 32.0)])
-    assert np.allclose(centers(whereabouts.boxes()), [[18, 31, 32], [38, 31, 32]], atol=0.1), "by four to one"
-    whereabouts.heard("fine", window(2.0), [(15.0, 31.0, 32.0), (35.0, 31.0, 32.0)])
-    assert np.allclose(centers(whereabouts.boxes()), [[14, 31, 32], [34, 31, 32]], atol=0.1), "nothing is said twice"
+    whereabouts, whole, finer = FromAlignment(PLACES), window(4.0), window(2.0)
+    whereabouts.around_all(whole, nothing(whole), [(10.0, 31.0, 32.0), (30.0, 31.0, 32.0)])
+    whereabouts.heard("fine", finer, nothing(finer), [(20.0, 31.0, 32.0), (40.0, 31.0, 32.0)])
+    assert np.allclose(centers(whereabouts.around_each()), [[18, 31, 32], [38, 31, 32]], atol=0.1), "by four to one"
+    whereabouts.heard("fine", finer, nothing(finer), [(15.0, 31.0, 32.0), (35.0, 31.0, 32.0)])
+    assert np.allclose(centers(whereabouts.around_each()), [[14, 31, 32], [34, 31, 32]], atol=0.1), "not said twice"
 
 
-def test_an_answer_counts_as_far_as_it_is_sure_of_itself():
+def test_an_answer_counts_as_far_as_it_is_sure_of_itself_and_not_of_the_whole_scan():
     finer = window(2.0)
-    sure = torch.full((2, *finer.shape), -20.0)
+    sure = nothing(finer)
     sure[0, 3:7, 14:17, 14:18] = sure[1, 13:17, 14:17, 14:18] = 20.0
-    for logits, moved in ((sure, 10.0), (torch.full_like(sure, -20.0), 0.0)):
-        whereabouts = Whereabouts(PLACES)
-        whereabouts.heard("fine", finer, [(29.0, 31.0, 31.0), (49.0, 31.0, 31.0)], logits)
-        assert np.allclose(centers(whereabouts.boxes())[:, 0], [29 - moved, 49 - moved], atol=0.6)
+    aligned = [(29.0, 31.0, 31.0), (49.0, 31.0, 31.0)]
+    for logits, moved in ((sure, 10.0), (nothing(finer), 0.0)):
+        whereabouts = FromAlignment(PLACES)
+        whereabouts.heard("fine", finer, logits, aligned)
+        assert np.allclose(centers(whereabouts.around_each())[:, 0], [29 - moved, 49 - moved], atol=0.6)
+    whereabouts = FromAlignment(PLACES)
+    whereabouts.around_all(finer, sure, aligned)
+    assert np.allclose(centers(whereabouts.around_each())[:, 0], [29, 49], atol=0.1)
 
 
 def test_of_one_class_alone_its_second_look_is_heard():
-    whereabouts = Whereabouts(PLACES)
-    whereabouts.heard("coarse", window(4.0), [(20.0, 31.0, 32.0), (40.0, 31.0, 32.0)])
-    whereabouts.heard("class1", window(0.5), [(44.0, 31.0, 32.0)], first=1)
-    first, second = centers(whereabouts.boxes())[:, 0]
+    whereabouts, whole, closest = FromAlignment(PLACES), window(4.0), window(0.5)
+    whereabouts.around_all(whole, nothing(whole), [(20.0, 31.0, 32.0), (40.0, 31.0, 32.0)])
+    whereabouts.heard("class1", closest, nothing(closest, 1), [(44.0, 31.0, 32.0)], first=1)
+    first, second = centers(whereabouts.around_each())[:, 0]
     assert first < 23 and second > 42, "each pulls at the other a little, as they are arranged"
+
+
+def test_otherwise_the_last_answer_of_each_class_says_where():
+    whereabouts, look = FromAnswers(PLACES), window(2.0)
+    faint = nothing(look)
+    assert whereabouts.around_all(look, faint, []) is None
+    faint[0, 8:12, 14:18, 14:18] = -1.0
+    assert np.allclose(whereabouts.around_all(look, faint, []).low, [15.5, 27.5, 27.5]), "what is all there is"
+    faint[1, 18:22, 14:18, 14:18] = 1.0
+    assert np.allclose(whereabouts.around_all(look, faint, []).low, [35.5, 27.5, 27.5]), "not beside what is found"
+    whereabouts.heard("fine", look, nothing(look), [])
+    assert whereabouts.around_each() == []
+    sure = nothing(look)
+    sure[0, 3:7, 14:17, 14:18] = sure[1, 13:17, 14:17, 14:18] = 20.0
+    whereabouts.heard("fine", look, sure, [])
+    assert np.allclose(centers(whereabouts.around_each())[:, 0], [9, 29], atol=0.6)
+    whereabouts.heard("class1", look, sure[:1], [], first=1)
+    first, second = centers(whereabouts.around_each())[:, 0]
+    assert second - first < 15, "the second now lies at the first, whatever the look before said"
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +134,10 @@ def test_what_no_network_knows_is_looked_for_where_it_lies(engine):
     looks, _, over = segmenting._looked()
     true = np.array([box_of_segments(truth.only([n]), 1.0).center for n in range(2)])
     before = np.array([box_of_segments(marked.only([n]), 1.0).center for n in range(2)])
-    off = np.linalg.norm(centers(segmenting._whereabouts.boxes()) - true, axis=1)
+    off = np.linalg.norm(centers(segmenting._whereabouts.around_each()) - true, axis=1)
     assert off.max() < 6 < np.linalg.norm(true - before, axis=1).min() / 2, f"of balls that are 14 mm wide: {off}"
     seen = [middle(window) for window, _ in looks]
-    assert np.abs(np.array(seen) - centers(segmenting._whereabouts.boxes())).max() < 5, "and looked at there"
+    assert np.abs(np.array(seen) - centers(segmenting._whereabouts.around_each())).max() < 5, "and looked at there"
     assert np.abs(np.array(middle(over)) - true.mean(0)).max() < 8
 
 
@@ -119,7 +146,7 @@ def test_nothing_leads_elsewhere_than_the_whereabouts(engine, monkeypatch):
     image, marked = cut((18, 18, 18), "reference")
     preset = hardly_found(engine.encode(image, marked, name="balls"))
     corner = Box((60.0, 60.0, 60.0), (78.0, 78.0, 78.0))
-    monkeypatch.setattr(Whereabouts, "_boxes", lambda self, margin: [corner] * 2)
+    monkeypatch.setattr(FromAlignment, "_boxes", lambda self, margin: [corner] * 2)
     looks, _, over = Segmenting(engine.sight, image, preset, Progress())._looked()
     for window in (over, *(window for window, _ in looks)):
         assert np.allclose(middle(window), corner.center, atol=1.0)
@@ -133,5 +160,6 @@ def test_a_preset_that_finds_itself_is_looked_for_by_its_answers(engine):
     single = hardly_found(engine.encode(image, marked.only([0]), name="ball"))
     for preset in (several, single):
         assert not preset.familiar
-        assert Segmenting(engine.sight, image, preset, Progress())._whereabouts is None
-    assert Segmenting(engine.sight, image, hardly_found(several), Progress())._whereabouts is not None
+        assert isinstance(Segmenting(engine.sight, image, preset, Progress())._whereabouts, FromAnswers)
+    segmenting = Segmenting(engine.sight, image, hardly_found(several), Progress())
+    assert isinstance(segmenting._whereabouts, FromAlignment)
