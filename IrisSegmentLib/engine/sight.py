@@ -115,7 +115,7 @@ class Sight:
             tuple(t.to(self.device) for t in embeddings.tokens),
             None if embeddings.keys is None else embeddings.keys.to(self.device),
             None if embeddings.values is None else embeddings.values.to(self.device),
-            embeddings.counts,
+            embeddings.by_place,
         )
 
 

@@ -25,13 +25,13 @@ class TaskEmbeddings:
     :param keys: (N, E + 3), one per stride-8 cell of the references, its place last, or None without dense affinity.
     :param values: (K, N, 8), how much of each part of each of those cells the mask fills, or None. Negative: a cell
         that the class does not read, since it is of a reference that was not chosen for it.
-    :param counts: of how many keys each reference is, where they are looked up by place too; none: by looks alone.
+    :param by_place: how many keys each reference has, where they are looked up by place too; none: by looks alone.
     """
 
     tokens: tuple[Tensor, ...]
     keys: Tensor | None = None
     values: Tensor | None = None
-    counts: tuple[int, ...] = ()
+    by_place: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.tokens[0])
@@ -42,7 +42,7 @@ class TaskEmbeddings:
             tuple(t.half().cpu() for t in self.tokens),
             None if self.keys is None else self.keys.half().cpu(),
             None if self.values is None else self.values.half().cpu(),
-            self.counts,
+            self.by_place,
         )
 
 
@@ -113,8 +113,8 @@ class Iris(nn.Module):
             queries = self.affinity.keys(features[-2], features[-1])
             keys, values, size = embeddings.keys[None], embeddings.values[None], features[-2].shape[2:]
             told = carried = self.affinity(queries, keys, values, size)
-            if embeddings.counts:
-                lie = self.affinity.placed(queries, keys, embeddings.counts)
+            if embeddings.by_place:
+                lie = self.affinity.placed(queries, keys, embeddings.by_place)
                 told = self.affinity(queries, keys, values, size, lie)
                 filled = embeddings.values.clamp_min(0).mean(-1)
                 centers = (filled[..., None] * lie[0]).sum(1) / filled.sum(-1, keepdim=True).clamp_min(1e-6)

@@ -61,7 +61,7 @@ def test_familiar_anatomy_is_seen_as_it_is(engine, hippocampi):
     preset = engine.encode(*hippocampi[0], name="hippocampus")
     assert not preset.alterations and preset.references[0].found_altered == ()
     assert not any("~" in level for level in preset.references[0].levels)
-    assert preset.familiar and preset.embeddings("fine").counts == (), "by looks alone"
+    assert preset.familiar and preset.embeddings("fine").by_place == (), "by looks alone"
 
 
 def test_strange_anatomy_is_looked_at_through_alterations(engine, hippocampi, tmp_path):
@@ -86,7 +86,7 @@ def test_strange_anatomy_is_found_by_place_too(engine, hippocampi, monkeypatch):
     preset = engine.encode(*strange(*hippocampi[0]), name="strange")
     other = engine.encode(*strange(*hippocampi[1]), name="other")
     both = preset.with_reference(other)
-    assert not both.familiar and both.embeddings("fine").counts == tuple(
+    assert not both.familiar and both.embeddings("fine").by_place == tuple(
         len(r.levels["fine"].keys) for r in both.references
     )
     assert both.with_enabled(0, False).familiar == (other.references[0].found_altered == ())

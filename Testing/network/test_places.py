@@ -94,8 +94,8 @@ def test_a_preset_of_several_references_knows_of_how_many_cells_each_is():
         one = network.encode(torch.randn(1, 1, 32, 32, 32), masks)
         references = [one, network.encode(torch.randn(1, 1, 32, 32, 16), masks[..., :16])]
     both = joined(references, by_place=True)
-    assert joined(references).counts == (), "by looks alone"
-    assert both.counts == (64, 32) and both.keys.shape == (96, 67) and both.half().counts == (64, 32)
+    assert joined(references).by_place == (), "by looks alone"
+    assert both.by_place == (64, 32) and both.keys.shape == (96, 67) and both.half().by_place == (64, 32)
 
 
 def test_in_bfloat16_places_are_still_exact(affinity):
