@@ -12,6 +12,7 @@ ALIKE = 0.9  # a likeness from which on it makes no difference
 AGREED = 0.75  # what stands for an agreement that is not known: a usual one
 AGAIN = 0.85  # what stands for what is not known to be found again at home, likewise
 SURE = 0.5  # a presence from which on it makes no difference
+UNFAMILIAR = 0.15  # what `Presence.least` is at most where less than AGAIN is found at home: all signs are weak there
 FOREIGN = -2.5  # log odds of a presence where one scan is CT and the other is not: about one such in a dozen shows it
 
 
@@ -99,7 +100,11 @@ class Trust:
 
     def none_there(self, signs: Signs) -> bool:
         """Whether something was found that is hardly what was marked: then nothing is better."""
-        return self.presence is not None and signs.promised > 0 and self.presence.of(signs) < self.presence.least
+        if self.presence is None or signs.promised <= 0:
+            return False
+        known = signs.again is None or signs.again >= AGAIN
+        least = self.presence.least if known else min(self.presence.least, UNFAMILIAR)
+        return self.presence.of(signs) < least
 
     def to_json(self) -> str:
         return json.dumps({name: value for name, value in asdict(self).items() if value is not None})
