@@ -46,7 +46,7 @@ def wary_network(tiny_network, tmp_path_factory) -> Path:
     from IrisSegmentLib.training.publish import publish
 
     path = tmp_path_factory.mktemp("network") / "wary.safetensors"
-    publish(tiny_network, path, trust=Trust(presence=Presence(0.0, 0.0, 0.0, 0.0, least=1.0)))
+    publish(tiny_network, path, trust=Trust(presence=Presence(-9.0, 0.0, 0.0, 0.0, least=0.5)))
     return path
 
 
