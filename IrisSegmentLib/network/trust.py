@@ -10,9 +10,9 @@ from typing import Any
 
 ALIKE = 0.9  # a likeness from which on it makes no difference
 AGREED = 0.75  # what stands for an agreement that is not known: a usual one
-AGAIN = 0.85  # what stands for what is not known to be found again at home, likewise
+AGAIN = 0.85  # what stands for what is not known to be found again at home, likewise; less is unfamiliar
 SURE = 0.5  # a presence from which on it makes no difference
-UNFAMILIAR = 0.15  # what `Presence.least` is at most where less than AGAIN is found at home: all signs are weak there
+LEAST_UNFAMILIAR = 0.15  # `Presence.least` of what is unfamiliar, at most: there all signs are weak
 FOREIGN = -2.5  # log odds of a presence where one scan is CT and the other is not: about one such in a dozen shows it
 
 
@@ -47,7 +47,7 @@ class Presence:
     ``offset + likeness * l + returned * r + returned_wide * w``, and of `FOREIGN` where that holds. A scan without the
     object gives answers as sure as any, but mostly of another look, and not the way back to what was marked.
 
-    :param least: presence below which a class is left empty.
+    :param least: presence below which a class is left empty; of what is unfamiliar, `LEAST_UNFAMILIAR` if that is less.
     """
 
     offset: float
@@ -63,6 +63,11 @@ class Presence:
         odds = self.offset + self.likeness * signs.likeness + FOREIGN * signs.foreign
         odds += self.returned * signs.returned + self.returned_wide * signs.returned_wide
         return 1 / (1 + math.exp(-max(-50.0, min(50.0, odds))))
+
+    def denied(self, signs: Signs) -> bool:
+        """Whether the class is better left empty."""
+        familiar = signs.again is None or signs.again >= AGAIN
+        return self.of(signs) < (self.least if familiar else min(self.least, LEAST_UNFAMILIAR))
 
 
 @dataclass(frozen=True)
@@ -100,11 +105,7 @@ class Trust:
 
     def none_there(self, signs: Signs) -> bool:
         """Whether something was found that is hardly what was marked: then nothing is better."""
-        if self.presence is None or signs.promised <= 0:
-            return False
-        known = signs.again is None or signs.again >= AGAIN
-        least = self.presence.least if known else min(self.presence.least, UNFAMILIAR)
-        return self.presence.of(signs) < least
+        return self.presence is not None and signs.promised > 0 and self.presence.denied(signs)
 
     def to_json(self) -> str:
         return json.dumps({name: value for name, value in asdict(self).items() if value is not None})

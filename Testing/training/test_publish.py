@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from IrisSegmentLib.errors import IrisError
 from IrisSegmentLib.network import build, load_network, save_network
-from IrisSegmentLib.network.trust import AGAIN, UNFAMILIAR, Presence, Signs, Trust, together
+from IrisSegmentLib.network.trust import AGAIN, LEAST_UNFAMILIAR, Presence, Signs, Trust, together
 from IrisSegmentLib.training.publish import calibrated, lost, publish
 
 KNOWN = Trust(-1.14, 1.2, brought=0.5, presence=Presence(-8.0, 6.0, 4.0, 4.0, 0.2), again=0.4)
@@ -70,12 +70,12 @@ def test_what_is_hardly_found_at_home_is_left_empty_only_when_next_to_nothing_sp
     weak, none = Signs(0.9, 0.72, 0.5, 0.4, 0.3), Signs(0.9, 0.5, 0.3, 0.1, 0.1)
     assert KNOWN.presence is not None
     strict = replace(KNOWN, presence=replace(KNOWN.presence, least=0.5))
-    assert KNOWN.presence.of(none) < UNFAMILIAR < KNOWN.presence.of(weak) < 0.5
+    assert KNOWN.presence.of(none) < LEAST_UNFAMILIAR < KNOWN.presence.of(weak) < 0.5
     for again, empty in ((None, True), (AGAIN, True), (AGAIN - 0.01, False)):
         assert strict.none_there(replace(weak, again=again)) == empty
         assert strict.none_there(replace(none, again=again))
-    lenient, between = UNFAMILIAR / 2, replace(weak, likeness=0.55, again=AGAIN - 0.01)
-    assert lenient < KNOWN.presence.of(between) < UNFAMILIAR
+    lenient, between = LEAST_UNFAMILIAR / 2, replace(weak, likeness=0.55, again=AGAIN - 0.01)
+    assert lenient < KNOWN.presence.of(between) < LEAST_UNFAMILIAR
     never = replace(KNOWN, presence=replace(KNOWN.presence, least=lenient))
     assert strict.none_there(between) and not never.none_there(between), "nor more readily than what is familiar"
 
